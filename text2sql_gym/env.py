@@ -1,0 +1,291 @@
+"""`Text2SQLEnv`: one question over one database, answered by acting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+
+from text2sql_gym.backends import open_backend
+from text2sql_gym.backends.base import Backend
+from text2sql_gym.datasets import as_task, load_tasks
+from text2sql_gym.errors import EnvironmentFault, ToolError
+from text2sql_gym.golds import gold_results
+from text2sql_gym.matching import MATCHERS, Gold, Matcher
+from text2sql_gym.protocols import PROTOCOLS, AgentProtocol, Message
+from text2sql_gym.registry import lookup
+from text2sql_gym.rewards import REWARDS, SCHEMES, RewardScheme
+from text2sql_gym.spaces import Unicode
+from text2sql_gym.sql_text import normalized
+from text2sql_gym.tools import TOOLS
+from text2sql_gym.types import (
+    CallOutcome,
+    EpisodeOutcome,
+    Limits,
+    Task,
+    ToolCall,
+    ToolResult,
+    Transition,
+    Turn,
+)
+
+
+@dataclass(frozen=True)
+class _Episode:
+    """All that changes during an episode."""
+
+    task: Task
+    golds: tuple[Gold, ...]
+    transcript: tuple[str, ...]
+    history: tuple[Turn, ...] = ()
+    outcome: EpisodeOutcome = EpisodeOutcome.NO_SUBMISSION
+    done: bool = False
+
+
+class Text2SQLEnv(gym.Env[str, str]):
+    """Answer a question over a database by exploring it and submitting one SQL query.
+
+    ## Description
+    An episode is one task: a question over a real database. Each turn the agent writes text in
+    the language of a *protocol*; the environment runs the tool call in it and answers with text.
+    A submission ends the episode.
+
+    ## Action Space
+    `Unicode`: one turn of text. What counts as a call is the protocol's business; a turn that is
+    no call is answered with what was expected and costs a turn.
+
+    ## Observation Space
+    `Unicode`: after `reset` the prompt (schema and question), after `step` the tool's answer.
+
+    ## Starting State
+    `reset(seed=...)` draws a task reproducibly; `reset(options={"task_id": ...})` picks one, and
+    all attempts of a GRPO group reset to the same one.
+
+    ## Rewards
+    The weighted sum of the terms of a `RewardScheme`: the outcome terms plus `process_scale`
+    times the process terms. The default scheme "finestep" pays 1 for an execution match, and
+    0.1 times (-1 for a broken hard constraint, else the cell recall of the step's result).
+
+    ## Episode End
+    `terminated` on a submission; `truncated` when `max_turns` pass without one.
+
+    ## Information
+    The same keys after `reset` and every `step`, never a clock value, a path or the gold:
+    `task_id`, `database_id`, `question`, `difficulty` (str); `tool` (the tool called, "" if none);
+    `call_outcome` (a `CallOutcome`, "" after `reset`); `error` (str, "" if none); `outcome` (an
+    `EpisodeOutcome`); `reward_terms` (raw value of every term, by name); `turn`,
+    `remaining_turns` (int); `messages` (the chat messages that are new to the agent).
+
+    ## Arguments
+    - `dataset`, `data_dir`, `split`, `dataset_options`: which tasks, see `DATASETS`.
+    - `tasks`: tasks given instead, as `Task` records or dicts with its fields as keys.
+    - `protocol`, `protocol_options`: a name in `PROTOCOLS` with its fields, or a protocol object.
+    - `matcher`: a name in `MATCHERS`, or a matcher object.
+    - `rewards`: a name in `SCHEMES`, a dict with the fields of `RewardScheme`, or a scheme.
+    - `max_turns`: turns of an episode, the submission included.
+    - `limits`: a `Limits`, or a dict with some of its fields.
+    - `render_mode`: `None` or "ansi" (the transcript with rewards).
+
+    ## Version History
+    - v0: first release.
+    """
+
+    metadata = {"render_modes": ["ansi"], "render_fps": 1}
+
+    def __init__(
+        self,
+        dataset: str = "synthetic",
+        data_dir: str | Path | None = None,
+        split: str = "train",
+        dataset_options: Mapping[str, Any] | None = None,
+        tasks: Sequence[Task | Mapping[str, Any]] | None = None,
+        protocol: str | AgentProtocol = "finestep",
+        protocol_options: Mapping[str, Any] | None = None,
+        matcher: str | Matcher = "strict",
+        rewards: str | Mapping[str, Any] | RewardScheme = "finestep",
+        max_turns: int = 7,
+        limits: Limits | Mapping[str, Any] | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        if max_turns < 1:
+            raise ValueError(f"max_turns must be at least 1, got {max_turns}")
+        if tasks is None:
+            folder = None if data_dir is None else Path(data_dir)
+            self.tasks = load_tasks(dataset, folder, split, **(dataset_options or {}))
+        else:
+            self.tasks = tuple(map(as_task, tasks))
+        if not self.tasks:
+            raise ValueError("expected at least one task, got none")
+        self._by_id = {task.task_id: task for task in self.tasks}
+        self.protocol = _protocol(protocol, protocol_options)
+        self.matcher = lookup(MATCHERS, matcher, "matcher")() if isinstance(matcher, str) else matcher
+        self.scheme = _scheme(rewards)
+        self._rewards = {name: lookup(REWARDS, name, "reward") for name in self.scheme.names}
+        self.max_turns = max_turns
+        self.limits = limits if isinstance(limits, Limits) else Limits(**(limits or {}))
+        self.render_mode = render_mode
+        self.action_space = Unicode(max_length=1_000_000)
+        self.observation_space = Unicode(max_length=1_000_000)
+        self._backend: Backend | None = None
+        self._backend_url = ""
+        self._episode: _Episode | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """Begin an episode: the task ``options["task_id"]``, or one drawn at random.
+
+        Raises `EnvironmentFault` when the database cannot be opened or a gold query fails, and
+        KeyError for a task id that does not exist.
+        """
+        super().reset(seed=seed)
+        task = self._choose(options or {})
+        backend = self._open(task)
+        golds = gold_results(task, self.matcher, backend, self.limits)
+        messages = self.protocol.prompt(task, backend.schema(), self.limits, self.max_turns)
+        observation = "\n\n".join(message["content"] for message in messages)
+        self._episode = _Episode(task, golds, (observation,))
+        terms = dict.fromkeys(self._rewards, 0.0)
+        return observation, self._info(self._episode, None, None, terms, messages)
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Take one turn.
+
+        Returns the tool's answer, the weighted step reward, whether a submission ended the
+        episode, whether the turns ran out, and the info. The policy's mistakes are answered in
+        the observation. Raises `EnvironmentFault` when the environment is at fault, and
+        `gymnasium.error.ResetNeeded` without a running episode.
+        """
+        episode = self._running_episode()
+        call, result = self._run(action, episode)
+        outcome = self._judge(call, result, episode)
+        golds = tuple(gold.table for gold in episode.golds)
+        transition = Transition(episode.task, golds, call, result, episode.history, outcome)
+        terms = {name: reward(transition) for name, reward in self._rewards.items()}
+        reward = self.scheme.scalar(terms)
+        history = (*episode.history, Turn(call, result))
+        truncated = not result.final and len(history) >= self.max_turns
+        message = self.protocol.observe(result, self.max_turns - len(history))
+        self._episode = replace(
+            episode,
+            transcript=(*episode.transcript, action, f"{message['content']}\n[reward {reward:+.3f}]"),
+            history=history,
+            outcome=outcome,
+            done=result.final or truncated,
+        )
+        info = self._info(self._episode, call, result, terms, (message,))
+        return message["content"], reward, result.final, truncated, info
+
+    def render(self) -> str | None:  # type: ignore[override]
+        """Return the transcript so far, with rewards, in mode "ansi"."""
+        if self.render_mode != "ansi":
+            return None
+        return "\n\n".join(self._episode.transcript) if self._episode else ""
+
+    def close(self) -> None:
+        """Release the database; calling it twice is harmless."""
+        if self._backend is not None:
+            self._backend.close()
+        self._backend, self._backend_url = None, ""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the open database: a copy continues the episode where this one is."""
+        return {**self.__dict__, "_backend": None, "_backend_url": ""}
+
+    def _choose(self, options: Mapping[str, Any]) -> Task:
+        if unknown := set(options) - {"task_id"}:
+            raise ValueError(f"options: expected only 'task_id', got {sorted(unknown)}")
+        if "task_id" in options:
+            return lookup(self._by_id, options["task_id"], "task")
+        return self.tasks[int(self.np_random.integers(len(self.tasks)))]
+
+    def _open(self, task: Task) -> Backend:
+        if self._backend is None or self._backend_url != task.database:
+            self.close()
+            self._backend = open_backend(task.database, self.limits)
+            self._backend_url = task.database
+        return self._backend
+
+    def _running_episode(self) -> _Episode:
+        if self._episode is None or self._episode.done:
+            raise gym.error.ResetNeeded("no episode is running: call reset() before step()")
+        return self._episode
+
+    def _run(self, action: str, episode: _Episode) -> tuple[ToolCall | None, ToolResult]:
+        call = None
+        try:
+            if len(action) > self.action_space.max_length:
+                raise ToolError("the action is too long", CallOutcome.MALFORMED)
+            call = self.protocol.parse(action)
+            result = TOOLS[call.tool](self._open(episode.task), call.arguments, self.limits)
+        except ToolError as error:
+            return call, ToolResult(f"Error: {error}", error.outcome, error=str(error))
+        if not result.final and _repeats(call, episode.history):
+            result = replace(result, outcome=CallOutcome.DUPLICATE)
+        return call, result
+
+    def _judge(
+        self, call: ToolCall | None, result: ToolResult, episode: _Episode
+    ) -> EpisodeOutcome:
+        if not result.final or call is None:
+            return EpisodeOutcome.NO_SUBMISSION
+        if result.table is None:
+            return EpisodeOutcome.PREDICTED_ERROR
+        sql, database = call.arguments["sql"], self._open(episode.task)
+        for gold in episode.golds:
+            if self.matcher(sql, result.table, gold, database, self.limits) >= 1.0:
+                return EpisodeOutcome.MATCH
+        return EpisodeOutcome.MISMATCH if episode.golds else EpisodeOutcome.NO_GOLD
+
+    def _info(
+        self,
+        episode: _Episode,
+        call: ToolCall | None,
+        result: ToolResult | None,
+        terms: dict[str, float],
+        messages: Sequence[Message],
+    ) -> dict[str, Any]:
+        turn = len(episode.history)
+        return {
+            "task_id": episode.task.task_id,
+            "database_id": episode.task.database_id,
+            "question": episode.task.question,
+            "difficulty": episode.task.difficulty,
+            "tool": call.tool if call else "",
+            "call_outcome": str(result.outcome) if result else "",
+            "error": (result.error or "") if result else "",
+            "outcome": str(episode.outcome),
+            "reward_terms": terms,
+            "turn": turn,
+            "remaining_turns": self.max_turns - turn,
+            "messages": [dict(message) for message in messages],
+        }
+
+
+def _repeats(call: ToolCall, history: tuple[Turn, ...]) -> bool:
+    return any(turn.call is not None and _key(turn.call) == _key(call) for turn in history)
+
+
+def _key(call: ToolCall) -> tuple[str, tuple[tuple[str, str], ...]]:
+    return call.tool, tuple((name, normalized(text)) for name, text in call.arguments.items())
+
+
+def _protocol(
+    protocol: str | AgentProtocol, options: Mapping[str, Any] | None
+) -> AgentProtocol:
+    if not isinstance(protocol, str):
+        if options:
+            raise ValueError("protocol_options go with a protocol's name, not with an object")
+        return protocol
+    return lookup(PROTOCOLS, protocol, "protocol")(**(options or {}))
+
+
+def _scheme(rewards: str | Mapping[str, Any] | RewardScheme) -> RewardScheme:
+    if isinstance(rewards, RewardScheme):
+        return rewards
+    return lookup(SCHEMES, rewards, "reward scheme") if isinstance(rewards, str) else (
+        RewardScheme(**rewards)
+    )

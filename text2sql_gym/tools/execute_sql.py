@@ -1,0 +1,28 @@
+"""Run a query and see the first rows of its result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from text2sql_gym.backends.base import Backend
+from text2sql_gym.display import show_table
+from text2sql_gym.errors import ToolError
+from text2sql_gym.types import CallOutcome, Limits, ToolResult
+
+
+def execute_sql(backend: Backend, arguments: Mapping[str, str], limits: Limits) -> ToolResult:
+    """Run one read-only SQL query and return its columns and first rows.
+
+    Arguments: ``sql``, the query.
+    """
+    table = backend.execute(sql_argument(arguments), max_rows=limits.tool_rows)
+    outcome = CallOutcome.OK if table.complete else CallOutcome.TRUNCATED
+    return ToolResult(show_table(table, limits), outcome, table)
+
+
+def sql_argument(arguments: Mapping[str, str]) -> str:
+    """Return ``arguments["sql"]``, or tell the policy what the call should have held."""
+    if set(arguments) != {"sql"}:
+        got = ", ".join(sorted(arguments)) or "none"
+        raise ToolError(f'expected the one argument "sql", got {got}', CallOutcome.MALFORMED)
+    return arguments["sql"]
