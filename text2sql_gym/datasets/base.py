@@ -9,7 +9,13 @@ from text2sql_gym.types import Task
 
 
 class Loader(Protocol):
-    """Load every task of one split, in a fixed order."""
+    """Load every task of one split, in a fixed order.
 
-    def __call__(self, data_dir: Path | None, split: str, **options: Any) -> tuple[Task, ...]:
+    Each loader names its own keyword options; ``*args`` is there so that type checkers accept
+    them, no loader takes further positional arguments.
+    """
+
+    def __call__(
+        self, data_dir: Path | str | None, split: str, *args: Any, **options: Any
+    ) -> tuple[Task, ...]:
         """Raises `DatasetError` naming the path it expected and how to get the data."""

@@ -1,0 +1,74 @@
+"""BIRD (Li et al. 2023): train, dev, mini-dev, and the Arcwise-Plat corrections of mini-dev."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from text2sql_gym.datasets.layout import (
+    first_existing,
+    golds_of,
+    read_records,
+    require_dir,
+    text_of,
+    with_databases,
+)
+from text2sql_gym.registry import lookup
+from text2sql_gym.types import Task
+
+_HOW = (
+    "BIRD: https://bird-bench.github.io; unpack it so that the folder holds dev.json beside "
+    "dev_databases/<db_id>/<db_id>.sqlite (train.json beside train_databases/...)."
+)
+
+SPLITS: Mapping[str, str] = {
+    "train": "train.json",
+    "dev": "dev.json",
+    "mini_dev": "mini_dev_sqlite.json",
+    "arcwise_sql": "arcwise_plat_sql_only.json",
+    "arcwise_full": "arcwise_plat_full.json",
+}
+"""The question file of each split. Arcwise-Plat corrects the gold queries (`arcwise_sql`) or
+also questions and evidence (`arcwise_full`) of mini-dev."""
+
+_FOLDERS = (".", "bird", "bird_train", "train", "dev", "dev_20240627", "MINIDEV", "../bird_train")
+"""Where a question file may lie, relative to `data_dir`: the folder itself, the folders that the
+official archives unpack to, and a sibling ``bird_train``."""
+
+
+def load_bird(
+    data_dir: Path | str | None,
+    split: str = "dev",
+    *,
+    skip_missing_databases: bool = False,
+) -> tuple[Task, ...]:
+    """Load one split (see `SPLITS`) in the order of its file, with evidence and difficulty.
+
+    `data_dir` is BIRD's folder or its parent. The id ends in BIRD's ``question_id``, or in the
+    position in the file where there is none (train). The column descriptions lie in
+    ``database_description`` beside each database and are read with its schema.
+    """
+    name = lookup(SPLITS, split, "split of bird")
+    folder = require_dir(data_dir, "bird", _HOW)
+    path = first_existing([folder / sub / name for sub in _FOLDERS], "bird", _HOW).resolve()
+    databases = path.parent / ("train_databases" if split == "train" else "dev_databases")
+    tasks = (
+        _task(record, f"bird/{split}/{record.get('question_id', number)}", databases)
+        for number, record in enumerate(read_records(path))
+    )
+    return with_databases(tasks, "bird", skip_missing=skip_missing_databases)
+
+
+def _task(record: Mapping[str, Any], task_id: str, databases: Path) -> Task:
+    db_id = text_of(record, ["db_id"], task_id)
+    return Task(
+        task_id=task_id,
+        database=str(databases / db_id / f"{db_id}.sqlite"),
+        question=text_of(record, ["question"], task_id).strip(),
+        gold_sql=golds_of(record, ["SQL", "query"], task_id),
+        evidence=str(record.get("evidence") or "").strip(),
+        difficulty=str(record.get("difficulty") or ""),
+        source="bird",
+        database_id=db_id,
+    )

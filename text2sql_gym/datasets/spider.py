@@ -1,0 +1,101 @@
+"""Spider (Yu et al. 2018) and its variants Spider-Syn, Spider-Realistic and Spider-DK."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from text2sql_gym.datasets.layout import (
+    first_existing,
+    golds_of,
+    read_records,
+    require_dir,
+    text_of,
+    with_databases,
+)
+from text2sql_gym.registry import lookup
+from text2sql_gym.types import Task
+
+_HOW = (
+    "Spider: https://yale-lily.github.io/spider; unpack it so that the folder holds "
+    "train_spider.json, dev.json and database/<db_id>/<db_id>.sqlite."
+)
+
+SPLITS: Mapping[str, tuple[str, ...]] = {
+    "train": ("train_spider.json",),
+    "train_others": ("train_others.json",),
+    "dev": ("dev.json",),
+    "test": ("test_data/test.json", "test.json"),
+    "syn": ("variants/spider_syn_dev.json", "spider_syn_dev.json", "Spider-Syn/dev.json"),
+    "syn_train": (
+        "variants/spider_syn_train.json",
+        "spider_syn_train.json",
+        "Spider-Syn/train_spider.json",
+    ),
+    "realistic": (
+        "variants/spider_realistic.json",
+        "spider_realistic.json",
+        "spider-realistic.json",
+    ),
+    "dk": (
+        "variants/spider_dk.json",
+        "spider_dk.json",
+        "Spider-DK.json",
+        "../spider_dk/Spider-DK.json",
+    ),
+    "dk_new": ("Spider-DK.json", "../spider_dk/Spider-DK.json"),
+}
+"""Where each split lies, relative to Spider's folder; the first file that exists is read.
+
+`dk` prefers a Spider-DK file reduced to the databases at hand; `dk_new` reads the official one,
+whose databases named ``new_*`` lie beside it.
+"""
+
+_QUESTION_KEYS = ("SpiderSynQuestion", "question")
+
+
+def load_spider(
+    data_dir: Path | str | None,
+    split: str = "dev",
+    *,
+    skip_missing_databases: bool = False,
+) -> tuple[Task, ...]:
+    """Load one split (see `SPLITS`) in the order of its file; the id is the position in it.
+
+    `data_dir` is Spider's folder or its parent. Spider states no difficulty, so it is left empty.
+    """
+    files = lookup(SPLITS, split, "split of spider")
+    root = _root(require_dir(data_dir, "spider", _HOW))
+    path = first_existing([root / name for name in files], "spider", _HOW)
+    folders = _database_folders(root, path, split)
+    tasks = (
+        _task(record, f"spider/{split}/{number}", folders)
+        for number, record in enumerate(read_records(path))
+    )
+    return with_databases(tasks, "spider", skip_missing=skip_missing_databases)
+
+
+def _root(folder: Path) -> Path:
+    return folder / "spider" if (folder / "spider").is_dir() else folder
+
+
+def _database_folders(root: Path, questions: Path, split: str) -> list[Path]:
+    """Spider's own folder last: it is the one a missing database is reported under."""
+    beside = questions.parent / "database"
+    own = root / ("test_database" if split == "test" else "database")
+    return [beside, own]
+
+
+def _task(record: Mapping[str, Any], task_id: str, folders: list[Path]) -> Task:
+    db_id = text_of(record, ["db_id"], task_id)
+    paths = [folder / db_id / f"{db_id}.sqlite" for folder in folders]
+    database = next((path for path in paths if path.is_file()), paths[-1])
+    return Task(
+        task_id=task_id,
+        database=str(database.resolve()),
+        question=text_of(record, _QUESTION_KEYS, task_id).strip(),
+        gold_sql=golds_of(record, ["query", "SQL"], task_id),
+        source="spider",
+        database_id=db_id,
+    )
