@@ -27,6 +27,13 @@ class EnvironmentFault(Text2SQLError):
     """
 
 
+class GoldError(EnvironmentFault):
+    """A gold query failed, or its result is larger than what may be compared.
+
+    Nothing can be right or wrong against it, so it never becomes a reward.
+    """
+
+
 class DatasetError(EnvironmentFault):
     """A data set is missing or broken; the message names the path and what was expected there."""
 

@@ -10,6 +10,10 @@ from text2sql_gym.types import Schema, Table
 class Backend(Protocol):
     """Read-only, guarded access to one database. Not shared between threads."""
 
+    @property
+    def url(self) -> str:
+        """Where the database is, as `open_backend` takes it; a plain attribute will do."""
+
     def schema(self) -> Schema:
         """Return tables and views in declared order; computed once per database."""
 
