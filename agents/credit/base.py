@@ -85,7 +85,9 @@ class Estimator(Protocol):
         """Return the credit of every step of every attempt of one group."""
 
 
-def signals(outcomes: Sequence[float], process: Sequence[Sequence[float]], **more: Any) -> GroupSignals:
+def signals(
+    outcomes: Sequence[float], process: Sequence[Sequence[float]], **more: Any
+) -> GroupSignals:
     """Build a `GroupSignals` from plain lists: ``signals([1, 0], [[0.5, 1], [0]])``."""
     process_GS = tuple(np.asarray(steps, dtype=np.float64) for steps in process)
     return GroupSignals(np.asarray(outcomes, dtype=np.float64), process_GS, **more)
