@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from text2sql_gym.backends.base import Backend
-from text2sql_gym.errors import EnvironmentFault, ToolError
+from text2sql_gym.errors import GoldError
 from text2sql_gym.matching.base import Gold, Matcher
 from text2sql_gym.types import Limits, Task
 
@@ -18,7 +18,7 @@ def gold_results(
 ) -> tuple[Gold, ...]:
     """Return every gold of `task`, prepared for `matcher`; empty for a task without gold.
 
-    Raises `EnvironmentFault` naming the task when a gold query fails: a broken gold is a fault
+    Raises `GoldError` naming the task when a gold query fails: a broken gold is a fault
     of the data, never a reward.
     """
     return tuple(_gold(task, sql, matcher, database, limits) for sql in task.gold_sql)
@@ -31,8 +31,8 @@ def _gold(task: Task, sql: str, matcher: Matcher, database: Backend, limits: Lim
         return _cache[key]
     try:
         gold = matcher.prepare(sql, database, limits)
-    except ToolError as error:
-        raise EnvironmentFault(f"task {task.task_id!r}: the gold query fails: {error}") from error
+    except GoldError as error:
+        raise GoldError(f"task {task.task_id!r}: {error}") from error
     _cache[key] = gold
     if len(_cache) > _CAPACITY:
         _cache.popitem(last=False)
