@@ -1,0 +1,152 @@
+"""The one place where credit meets tokens.
+
+Shape suffixes: B rows (attempts), T tokens. Row b of every array belongs to one attempt; position
+t holds token t of its sequence and what is known of that token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from agents.credit.base import Credit
+from agents.types import Group, Trajectory
+
+
+@dataclass(frozen=True)
+class TrackTensors:
+    """One track of credit on tokens; 0 where the track or the loss mask is off."""
+
+    advantages_BT: Tensor
+    mask_BT: Tensor
+    weight: float
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded token rows. `mask_BT` is 1 exactly on sampled tokens; padding is on the right.
+
+    behaviour_BT holds the sampler's log-probabilities, 0 elsewhere; turn_BT numbers the turns of
+    each row from 0 and is -1 off the mask.
+    """
+
+    token_ids_BT: Tensor
+    mask_BT: Tensor
+    behaviour_BT: Tensor
+    turn_BT: Tensor
+    tracks: tuple[TrackTensors, ...] = ()
+
+    @property
+    def lengths_B(self) -> Tensor:
+        """Tokens up to the last sampled one."""
+        places_T = torch.arange(1, self.mask_BT.shape[1] + 1)
+        return (self.mask_BT * places_T).amax(dim=1).long()
+
+    def rows(self, index: Sequence[int]) -> Batch:
+        """Some rows, cut to the longest of them."""
+        picked = torch.tensor(list(index))
+        width = max(1, int(self.lengths_B[picked].max()))
+
+        def cut(values_BT: Tensor) -> Tensor:
+            return values_BT[picked, :width]
+
+        tracks = tuple(
+            TrackTensors(cut(track.advantages_BT), cut(track.mask_BT), track.weight)
+            for track in self.tracks
+        )
+        return Batch(
+            cut(self.token_ids_BT),
+            cut(self.mask_BT),
+            cut(self.behaviour_BT),
+            cut(self.turn_BT),
+            tracks,
+        )
+
+    def micro_batches(self, token_budget: int) -> list[list[int]]:
+        """Row numbers of parts of similar length with at most `token_budget` padded tokens each.
+
+        A row longer than the budget is a part of its own.
+        """
+        lengths = self.lengths_B.tolist()
+        parts: list[list[int]] = []
+        for row in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
+            if parts and lengths[parts[-1][0]] * (len(parts[-1]) + 1) <= token_budget:
+                parts[-1].append(row)
+            else:
+                parts.append([row])
+        return parts
+
+
+def assemble(groups: Sequence[Group], credits: Sequence[Credit]) -> Batch:
+    """Lay the attempts of all groups out as rows, each token with its step's credit.
+
+    Raises ValueError when credit and attempts do not have the same shape, or groups differ in
+    their number of tracks.
+    """
+    attempts = [attempt for group in groups for attempt in group.attempts]
+    batch = token_rows(attempts)
+    counts = {len(credit) for credit in credits}
+    if len(counts) > 1:
+        raise ValueError(f"expected the same number of tracks in every group, got {counts}")
+    tracks = tuple(_track(batch, groups, credits, track) for track in range(counts.pop()))
+    return Batch(batch.token_ids_BT, batch.mask_BT, batch.behaviour_BT, batch.turn_BT, tracks)
+
+
+def token_rows(attempts: Sequence[Trajectory]) -> Batch:
+    """Lay attempts out as rows, without credit: prompt, turn, observation, turn, ..."""
+    rows = [_row(attempt) for attempt in attempts]
+    width = max(len(row[0]) for row in rows)
+    ids_BT = torch.zeros(len(rows), width, dtype=torch.long)
+    mask_BT = torch.zeros(len(rows), width)
+    behaviour_BT = torch.zeros(len(rows), width)
+    turn_BT = torch.full((len(rows), width), -1, dtype=torch.long)
+    for place, (ids, logprobs, turns) in enumerate(rows):
+        turn_BT[place, : len(ids)] = torch.tensor(turns)
+        ids_BT[place, : len(ids)] = torch.tensor(ids)
+        behaviour_BT[place, : len(ids)] = torch.tensor(logprobs)
+    mask_BT[turn_BT >= 0] = 1.0
+    return Batch(ids_BT, mask_BT, behaviour_BT, turn_BT)
+
+
+def _row(attempt: Trajectory) -> tuple[list[int], list[float], list[int]]:
+    ids: list[int] = []
+    logprobs: list[float] = []
+    turns: list[int] = []
+    for turn, step in enumerate(attempt.steps):
+        context, sampled = step.context_ids, step.completion
+        ids += [*context, *sampled.token_ids]
+        logprobs += [0.0] * len(context) + list(sampled.logprobs)
+        turns += [-1] * len(context) + [turn] * len(sampled.token_ids)
+    return ids, logprobs, turns
+
+
+def _track(
+    batch: Batch, groups: Sequence[Group], credits: Sequence[Credit], number: int
+) -> TrackTensors:
+    advantages_BT = torch.zeros_like(batch.mask_BT)
+    mask_BT = torch.zeros_like(batch.mask_BT)
+    weights = {credit[number].weight for credit in credits}
+    row = 0
+    for group, credit in zip(groups, credits, strict=True):
+        track = credit[number]
+        for place, attempt in enumerate(group.attempts):
+            advantages_S = torch.as_tensor(track.advantages_GS[place], dtype=torch.float32)
+            if len(advantages_S) != len(attempt.steps):
+                raise ValueError(
+                    f"{group.task_id}, attempt {place}: {len(advantages_S)} advantages for "
+                    f"{len(attempt.steps)} steps"
+                )
+            use_S = torch.ones_like(advantages_S)
+            if track.mask_GS is not None:
+                use_S = torch.as_tensor(track.mask_GS[place], dtype=torch.float32)
+            sampled_T = batch.turn_BT[row] >= 0
+            turns = batch.turn_BT[row, sampled_T]
+            mask_BT[row, sampled_T] = use_S[turns]
+            advantages_BT[row, sampled_T] = (advantages_S * use_S)[turns]
+            row += 1
+    if len(weights) != 1:
+        raise ValueError(f"track {number}: expected one weight, got {sorted(weights)}")
+    return TrackTensors(advantages_BT, mask_BT, weights.pop())

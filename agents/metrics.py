@@ -1,0 +1,83 @@
+"""What is measured of rollouts: one function per table of numbers, and the file they go to."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents.types import Ended, Group, Trajectory
+from text2sql_gym.types import CallOutcome
+
+_ERRORS = (
+    CallOutcome.SQL_ERROR,
+    CallOutcome.TIMEOUT,
+    CallOutcome.NOT_ALLOWED,
+    CallOutcome.MALFORMED,
+)
+
+
+def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
+    """Means over attempts.
+
+    ex                execution match, share of attempts whose submission is right
+    pass_at_group     share of tasks with at least one right attempt
+    calls             tool calls per attempt, the submission and malformed turns left out
+    redundant_calls   calls per attempt that repeat an earlier call of the attempt
+    error_calls       turns per attempt that ended in an error, a refusal or a malformed action
+    sampled_tokens    tokens sampled per attempt
+    submitted         share of attempts that ended with a submission
+    process_reward    process reward per step
+    """
+    attempts = [attempt for group in groups for attempt in group.attempts]
+    table = {name: float(np.mean([row[name] for row in map(attempt_metrics, attempts)]))
+             for name in attempt_metrics(attempts[0])}
+    passed = [any(a.outcome_reward > 0 for a in group.attempts) for group in groups]
+    steps = [step.process_reward for attempt in attempts for step in attempt.steps]
+    return table | {"pass_at_group": float(np.mean(passed)), "process_reward": float(np.mean(steps))}
+
+
+def attempt_metrics(attempt: Trajectory) -> dict[str, float]:
+    """The numbers of one attempt; `rollout_metrics` says what they mean."""
+    outcomes = [step.call_outcome for step in attempt.steps]
+    calls = [step for step in attempt.steps if step.tool and step.tool != "submit"]
+    return {
+        "ex": float(attempt.outcome == "match"),
+        "calls": float(len(calls)),
+        "redundant_calls": float(outcomes.count(CallOutcome.DUPLICATE)),
+        "error_calls": float(sum(outcome in _ERRORS for outcome in outcomes)),
+        "sampled_tokens": float(sum(len(step.completion.token_ids) for step in attempt.steps)),
+        "submitted": float(attempt.ended is Ended.SUBMITTED),
+    }
+
+
+class MetricsFile:
+    """``metrics.jsonl``: one JSON object a line, flushed as written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Add one line."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read(self) -> list[dict[str, Any]]:
+        """All whole lines; a last line cut short by a kill is left out."""
+        if not self.path.exists():
+            return []
+        lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]
+        return [json.loads(line) for line in lines]
+
+    def keep(self, lines: int) -> None:
+        """Drop everything after the first `lines` lines, atomically."""
+        records = self.read()[:lines]
+        partial = self.path.with_suffix(".partial")
+        partial.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
+        os.replace(partial, self.path)

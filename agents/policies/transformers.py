@@ -1,0 +1,300 @@
+"""A transformers causal LM as a rollout policy: continuous batching over preallocated caches.
+
+Every episode owns one row of a key/value cache for its whole life, so no prefix is computed
+twice: the prompt of a group is prefilled once and copied, an observation is appended where the
+turn ended. Rows advance independently; a row whose observation is long is prefilled beside the
+others and joins the next decoding tick.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from agents.chat import Chat
+from agents.types import Completion
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How turns are drawn. temperature 0 is greedy; `max_new_tokens` bounds one turn."""
+
+    max_new_tokens: int = 128
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0 or self.max_new_tokens < 1:
+            raise ValueError(f"expected temperature >= 0 and max_new_tokens >= 1, got {self}")
+
+
+class _Rows:
+    """Keys and values of all rows, written in place; `columns` bounds what attention reads.
+
+    Attention layers ask a cache for `update` alone when positions and a 4-D mask are given.
+    """
+
+    def __init__(self, model: PreTrainedModel, rows: int, context: int) -> None:
+        config = model.config.get_text_config()
+        heads = config.num_key_value_heads
+        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        shape = (config.num_hidden_layers, rows, heads, context, size)
+        self.keys = torch.zeros(shape, dtype=model.dtype, device=model.device)
+        self.values = torch.zeros(shape, dtype=model.dtype, device=model.device)
+        self.rows: slice | torch.Tensor = slice(0, 0)
+        self.positions = torch.zeros(0, 0, dtype=torch.long)
+        self.columns = 0
+
+    def at(self, rows: slice | torch.Tensor, positions_BT: torch.Tensor, columns: int) -> _Rows:
+        """Aim the next forward pass at these rows and positions."""
+        self.rows, self.positions, self.columns = rows, positions_BT, columns
+        return self
+
+    def update(
+        self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_: object, **__: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Write (B, heads, T, size) at the rows' positions; return all columns read so far."""
+        rows = self.rows
+        if isinstance(rows, slice):
+            rows = torch.arange(rows.start, rows.stop, device=keys.device)
+        self.keys[layer][rows[:, None], :, self.positions] = keys.transpose(1, 2)
+        self.values[layer][rows[:, None], :, self.positions] = values.transpose(1, 2)
+        return (
+            self.keys[layer, self.rows, :, : self.columns],
+            self.values[layer, self.rows, :, : self.columns],
+        )
+
+    def copy(self, source: int, targets: Sequence[int], length: int) -> None:
+        """Copy the first `length` positions of one row to others."""
+        for store in (self.keys, self.values):
+            store[:, list(targets), :, :length] = store[:, source : source + 1, :, :length]
+
+
+@dataclass
+class _Sequence:
+    """One episode's tokens: what is in the cache, what waits to be fed, what was just sampled."""
+
+    handle: int
+    seed: int
+    row: int = -1
+    length: int = 0
+    turns: int = 0
+    feed: list[int] = field(default_factory=list)
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    uniforms: list[float] = field(default_factory=list)
+    idle: bool = False
+
+
+class TransformersPolicy:
+    """`Policy` over a causal LM of transformers, on the model's device and in its dtype.
+
+    rows     episodes in flight at once; more are queued in the order they were opened
+    context  tokens of an episode; a sequence that would not fit ends its turn unstopped
+
+    Draws: each token of a sequence is the inverse of the cumulative distribution at a uniform
+    number that depends on (sequence seed, turn, place), so the schedule does not change them.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, chat: Chat, sampling: Sampling, *, rows: int, context: int
+    ) -> None:
+        self.model, self.chat, self.sampling = model, chat, sampling
+        self.context = context
+        self.version = 0
+        self._cache = _Rows(model, rows, context)
+        self._free = deque(range(rows))
+        self._queue: deque[list[_Sequence]] = deque()
+        self._sequences: dict[int, _Sequence] = {}
+        self._opened = 0
+
+    def open(self, prompt_ids: Sequence[int], seeds: Sequence[int]) -> list[int]:
+        """Begin one sequence per seed on one prompt. Raises ValueError for an over-long prompt."""
+        if not 0 < len(prompt_ids) < self.context:
+            raise ValueError(f"expected 1 to {self.context - 1} prompt tokens, got {len(prompt_ids)}")
+        if len(seeds) > self._cache.keys.shape[1]:
+            raise ValueError(f"{len(seeds)} attempts need as many rows; raise `rows`")
+        group = []
+        for seed in seeds:
+            group.append(_Sequence(self._opened, seed, feed=list(prompt_ids)))
+            self._sequences[self._opened] = group[-1]
+            self._opened += 1
+        self._queue.append(group)
+        return [sequence.handle for sequence in group]
+
+    def extend(self, handle: int, token_ids: Sequence[int]) -> None:
+        """Append an observation and ask for the next turn."""
+        sequence = self._sequences[handle]
+        sequence.feed += token_ids
+        self._begin_turn(sequence)
+
+    def close(self, handle: int) -> None:
+        """Forget a sequence and free its row."""
+        self._free.append(self._sequences.pop(handle).row)
+
+    def advance(self) -> list[tuple[int, Completion]]:
+        """Prefill and decode until at least one turn is complete."""
+        with torch.inference_mode():
+            while True:
+                done = self._admit()
+                asked = [s for s in self._sequences.values() if s.row >= 0 and not s.idle]
+                if not asked:
+                    return done
+                waiting = [sequence for sequence in asked if len(sequence.feed) > 1]
+                if 4 * len(waiting) >= len(asked):
+                    done += self._prefill(waiting)
+                else:
+                    done += self._tick([s for s in asked if len(s.feed) == 1])
+                if done:
+                    return done
+
+    def _admit(self) -> list[tuple[int, Completion]]:
+        groups = []
+        while self._queue and len(self._queue[0]) <= len(self._free):
+            groups.append(self._queue.popleft())
+            for sequence in groups[-1]:
+                sequence.row = self._free.popleft()
+                self._begin_turn(sequence)
+        if not groups:
+            return []
+        done = self._prefill([group[0] for group in groups], groups)
+        return done
+
+    def _begin_turn(self, sequence: _Sequence) -> None:
+        draws = np.random.default_rng((sequence.seed, sequence.turns))
+        sequence.uniforms = draws.random(self.sampling.max_new_tokens).tolist()
+        sequence.token_ids, sequence.logprobs, sequence.idle = [], [], False
+
+    def _prefill(
+        self, sequences: list[_Sequence], groups: list[list[_Sequence]] | None = None
+    ) -> list[tuple[int, Completion]]:
+        """Feed all that waits to be fed, and draw the first token of each turn.
+
+        With `groups`, each sequence stands for a group on the same prompt: its cache is copied
+        to the others' rows, which draw their own first tokens.
+        """
+        done = [(s.handle, self._complete(s, stopped=False)) for s in sequences if self._overflows(s)]
+        sequences = [sequence for sequence in sequences if not sequence.idle]
+        if not sequences:
+            return done
+        longest = max(len(sequence.feed) for sequence in sequences)
+        ids_BT = torch.full((len(sequences), longest), self.chat.stop_id)
+        for place, sequence in enumerate(sequences):
+            ids_BT[place, : len(sequence.feed)] = torch.tensor(sequence.feed)
+        starts_B = torch.tensor([sequence.length for sequence in sequences])
+        last_B = torch.tensor([len(sequence.feed) - 1 for sequence in sequences])
+        rows = torch.tensor([sequence.row for sequence in sequences])
+        logits_BV = self._forward(rows, ids_BT, starts_B, last_B)
+        for sequence in sequences:
+            sequence.length += len(sequence.feed)
+            sequence.feed = []
+        if groups is None:
+            return done + self._draw(sequences, logits_BV)
+        for group in groups:
+            self._share(group)
+        repeats = torch.tensor([len(group) for group in groups])
+        everyone = [sequence for group in groups for sequence in group]
+        return done + self._draw(everyone, logits_BV.repeat_interleave(repeats.to(logits_BV.device), 0))
+
+    def _share(self, group: list[_Sequence]) -> None:
+        first, others = group[0], group[1:]
+        if others:
+            self._cache.copy(first.row, [sequence.row for sequence in others], first.length)
+        for sequence in others:
+            sequence.length, sequence.feed = first.length, []
+
+    def _tick(self, sequences: list[_Sequence]) -> list[tuple[int, Completion]]:
+        """Feed one token to every decoding row and draw the next.
+
+        The forward pass covers all rows up to the last one in use, so that the cache is read in
+        place; rows that are not decoding write a token that their own next feed overwrites.
+        """
+        span = 1 + max(sequence.row for sequence in sequences)
+        ids_B1 = torch.full((span, 1), self.chat.stop_id)
+        starts_B = torch.zeros(span, dtype=torch.long)
+        for other in self._sequences.values():
+            if 0 <= other.row < span:
+                starts_B[other.row] = min(other.length, self.context - 1)
+        for sequence in sequences:
+            ids_B1[sequence.row, 0] = sequence.feed[0]
+        logits_BV = self._forward(slice(0, span), ids_B1, starts_B, torch.zeros_like(starts_B))
+        for sequence in sequences:
+            sequence.length += 1
+            sequence.feed = []
+        return self._draw(sequences, logits_BV[[sequence.row for sequence in sequences]])
+
+    def _forward(
+        self,
+        rows: slice | torch.Tensor,
+        ids_BT: torch.Tensor,
+        starts_B: torch.Tensor,
+        last_B: torch.Tensor,
+    ) -> torch.Tensor:
+        """Run the model on new tokens of some rows; return the logits at each row's last token."""
+        device = self.model.device
+        width = ids_BT.shape[1]
+        positions_BT = (starts_B[:, None] + torch.arange(width)).clamp(max=self.context - 1)
+        columns = int(positions_BT.max()) + 1
+        mask_BTC = torch.arange(columns) <= positions_BT[:, :, None]
+        rows = rows if isinstance(rows, slice) else rows.to(device)
+        hidden_BTD = self.model.get_decoder()(
+            input_ids=ids_BT.to(device),
+            attention_mask=_additive(mask_BTC, self.model.dtype)[:, None].to(device),
+            position_ids=positions_BT.to(device),
+            past_key_values=self._cache.at(rows, positions_BT.to(device), columns),
+            use_cache=True,
+        ).last_hidden_state
+        hidden_BD = hidden_BTD[torch.arange(len(last_B)), last_B]
+        logits: torch.Tensor = self.model.get_output_embeddings()(hidden_BD)
+        return logits
+
+    def _draw(
+        self, sequences: list[_Sequence], logits_BV: torch.Tensor
+    ) -> list[tuple[int, Completion]]:
+        temperature = self.sampling.temperature
+        logprobs_BV = torch.log_softmax(logits_BV.float() / (temperature or 1.0), dim=-1)
+        if temperature == 0:
+            ids_B = logprobs_BV.argmax(dim=-1)
+        else:
+            uniforms = [sequence.uniforms[len(sequence.token_ids)] for sequence in sequences]
+            ids_B = _inverse_cdf(logprobs_BV, torch.tensor(uniforms, device=logprobs_BV.device))
+        chosen_B = logprobs_BV.gather(1, ids_B[:, None])[:, 0].tolist()
+        done = []
+        for sequence, token, logprob in zip(sequences, ids_B.tolist(), chosen_B, strict=True):
+            sequence.token_ids.append(token)
+            sequence.logprobs.append(logprob)
+            sequence.feed = [token]
+            if token == self.chat.stop_id or self._exhausted(sequence):
+                stopped = token == self.chat.stop_id
+                done.append((sequence.handle, self._complete(sequence, stopped=stopped)))
+        return done
+
+    def _overflows(self, sequence: _Sequence) -> bool:
+        return sequence.length + len(sequence.feed) >= self.context
+
+    def _exhausted(self, sequence: _Sequence) -> bool:
+        full = len(sequence.token_ids) >= self.sampling.max_new_tokens
+        return full or self._overflows(sequence)
+
+    def _complete(self, sequence: _Sequence, *, stopped: bool) -> Completion:
+        sequence.idle = True
+        sequence.turns += 1
+        ids = tuple(sequence.token_ids)
+        return Completion(ids, tuple(sequence.logprobs), self.chat.text(ids), stopped, self.version)
+
+
+def _additive(mask_BTC: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return torch.zeros(mask_BTC.shape, dtype=dtype).masked_fill_(~mask_BTC, torch.finfo(dtype).min)
+
+
+def _inverse_cdf(logprobs_BV: torch.Tensor, uniforms_B: torch.Tensor) -> torch.Tensor:
+    """The smallest token whose cumulative probability exceeds the uniform number."""
+    cumulative_BV = logprobs_BV.exp().cumsum(dim=-1)
+    targets_B1 = (uniforms_B.to(cumulative_BV.dtype) * cumulative_BV[:, -1])[:, None]
+    return torch.searchsorted(cumulative_BV, targets_B1, right=True)[:, 0].clamp(
+        max=logprobs_BV.shape[1] - 1
+    )

@@ -1,0 +1,143 @@
+"""Collect groups of attempts: many episodes at once, each advancing at its own pace."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from agents.chat import Chat
+from agents.policies.base import Policy
+from agents.types import Completion, Ended, Group, Step, Trajectory
+from text2sql_gym.env import Text2SQLEnv
+
+
+@dataclass
+class _Attempt:
+    """One episode under way."""
+
+    group: int
+    env: Text2SQLEnv
+    context_ids: tuple[int, ...]
+    info: dict[str, Any]
+    steps: list[Step] = field(default_factory=list)
+
+
+class Collector:
+    """Runs episodes with a policy; owns one environment per episode in flight.
+
+    Turns that are complete are stepped and extended while the other episodes go on generating,
+    so none waits for another. The result depends on `seed` and the policy, not on the order in
+    which episodes end.
+    """
+
+    def __init__(self, make_env: Callable[[], Text2SQLEnv], chat: Chat, *, rows: int) -> None:
+        self._chat = chat
+        self._rows = rows
+        self._make_env = make_env
+        self._envs: list[Text2SQLEnv] = []
+
+    def close(self) -> None:
+        """Close the environments."""
+        for env in self._envs:
+            env.close()
+        self._envs = []
+
+    def collect(
+        self,
+        policy: Policy,
+        task_ids: Sequence[str],
+        group_size: int,
+        seed: int,
+        on_done: Callable[[], None] = lambda: None,
+    ) -> list[Group]:
+        """Return one group of `group_size` attempts per task, in the order of `task_ids`.
+
+        `on_done` is called after every episode. Raises ValueError when a prompt does not fit the
+        policy's context, or a group does not fit its rows.
+        """
+        if group_size > self._rows:
+            raise ValueError(f"group_size {group_size} exceeds the policy's {self._rows} rows")
+        waiting = deque(enumerate(task_ids))
+        running: dict[int, _Attempt] = {}
+        ended: dict[int, list[tuple[int, Trajectory]]] = {}
+        while waiting or running:
+            while waiting and len(running) + group_size <= self._rows:
+                running |= self._open(policy, *waiting.popleft(), group_size, seed)
+            for handle, completion in policy.advance():
+                trajectory = self._turn(policy, handle, running[handle], completion)
+                if trajectory is not None:
+                    attempt = running.pop(handle)
+                    self._envs.append(attempt.env)
+                    ended.setdefault(attempt.group, []).append((handle, trajectory))
+                    on_done()
+        return [_group(task_id, ended[place]) for place, task_id in enumerate(task_ids)]
+
+    def _open(
+        self, policy: Policy, place: int, task_id: str, group_size: int, seed: int
+    ) -> dict[int, _Attempt]:
+        attempts = []
+        for _ in range(group_size):
+            env = self._envs.pop() if self._envs else self._make_env()
+            _, info = env.reset(options={"task_id": task_id})
+            attempts.append(_Attempt(place, env, (), info))
+        prompt_ids = self._chat.prompt_ids(attempts[0].info["messages"])
+        seeds = [(seed << 24) + place * group_size + member for member in range(group_size)]
+        handles = policy.open(prompt_ids, seeds)
+        for attempt in attempts:
+            attempt.context_ids = prompt_ids
+        return dict(zip(handles, attempts, strict=True))
+
+    def _turn(
+        self, policy: Policy, handle: int, attempt: _Attempt, completion: Completion
+    ) -> Trajectory | None:
+        """Step the environment with one sampled turn; return the attempt if that ended it."""
+        if not completion.token_ids:  # the observation filled the context: there was no turn
+            policy.close(handle)
+            return _trajectory(attempt, Ended.TOKEN_LIMIT)
+        observation, _, terminated, truncated, info = attempt.env.step(completion.text)
+        attempt.steps.append(_step(attempt, completion, observation, info))
+        attempt.info = info
+        ended = _ended(terminated, truncated, completion.stopped)
+        if ended is not None:
+            policy.close(handle)
+            return _trajectory(attempt, ended)
+        attempt.context_ids = self._chat.message_ids(info["messages"][0])
+        policy.extend(handle, attempt.context_ids)
+        return None
+
+
+def _step(
+    attempt: _Attempt, completion: Completion, observation: str, info: dict[str, Any]
+) -> Step:
+    terms, scheme = info["reward_terms"], attempt.env.scheme
+    return Step(
+        context_ids=attempt.context_ids,
+        completion=completion,
+        observation=observation,
+        outcome_reward=scheme.outcome_sum(terms),
+        process_reward=scheme.process_sum(terms),
+        reward_terms=terms,
+        call_outcome=info["call_outcome"],
+        tool=info["tool"],
+    )
+
+
+def _ended(terminated: bool, truncated: bool, stopped: bool) -> Ended | None:
+    if terminated:
+        return Ended.SUBMITTED
+    if truncated:
+        return Ended.STEP_LIMIT
+    return None if stopped else Ended.TOKEN_LIMIT
+
+
+def _trajectory(attempt: _Attempt, ended: Ended) -> Trajectory:
+    info = attempt.info
+    return Trajectory(
+        info["task_id"], info["difficulty"], tuple(attempt.steps), ended, info["outcome"]
+    )
+
+
+def _group(task_id: str, ended: list[tuple[int, Trajectory]]) -> Group:
+    return Group(task_id, tuple(trajectory for _, trajectory in sorted(ended, key=lambda e: e[0])))

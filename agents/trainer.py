@@ -1,0 +1,175 @@
+"""The trainer: collect, credit, assemble, step. It sees numbers per token, never an algorithm."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from agents.batch import Batch, assemble
+from agents.credit.base import Credit, Estimator
+from agents.likelihood import token_logprobs
+from agents.losses import Objective, Totals, policy_loss
+from agents.metrics import rollout_metrics
+from agents.types import Group
+
+Metrics = dict[str, float]
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says what was seen. The last checkpoint stands."""
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """How weights are changed.
+
+    learning_rate   reached after `warmup` optimiser steps, then constant
+    minibatches     optimiser steps per collected batch; rows are dealt out evenly
+    token_budget    padded tokens of one micro-batch; it changes memory, not results
+    """
+
+    learning_rate: float = 3e-4
+    warmup: int = 5
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    minibatches: int = 1
+    token_budget: int = 16_384
+
+
+class Trainer:
+    """One optimiser over one model; `update` turns groups into one change of the weights."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        estimator: Estimator,
+        objective: Objective = Objective(),
+        optimization: Optimization = Optimization(),
+        temperature: float = 1.0,
+    ) -> None:
+        self.model, self.estimator, self.objective = model, estimator, objective
+        self.optimization, self.temperature = optimization, temperature
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(),
+            lr=optimization.learning_rate,
+            betas=optimization.betas,
+            weight_decay=optimization.weight_decay,
+        )
+        self.steps = 0
+
+    def update(self, groups: Sequence[Group]) -> Metrics:
+        """Credit the groups and take `minibatches` optimiser steps.
+
+        Groups whose credit is zero on every step teach nothing and are left out; if that is all
+        of them, the weights stay as they are.
+
+        Raises `TrainingError` on a loss or gradient that is not finite, before it is applied.
+        """
+        watch = Stopwatch()
+        with watch("credit"):
+            credits = [self.estimator(group.signals()) for group in groups]
+            kept = [
+                (group, credit)
+                for group, credit in zip(groups, credits, strict=True)
+                if _teaches(credit)
+            ]
+        metrics = rollout_metrics(groups) | {"groups_kept": len(kept) / len(groups)}
+        if kept:
+            with watch("assemble"):
+                batch = assemble(*map(list, zip(*kept, strict=True)))
+            with watch("train"):
+                metrics |= self._optimize(batch)
+        return metrics | {f"seconds_{name}": spent for name, spent in watch.seconds.items()}
+
+    def _optimize(self, batch: Batch) -> Metrics:
+        self.model.train()
+        count = min(self.optimization.minibatches, len(batch.mask_BT))
+        sums: Metrics = {}
+        for part in range(count):
+            rows = range(part, len(batch.mask_BT), count)
+            for name, value in self._step(batch.rows(rows)).items():
+                sums[name] = sums.get(name, 0.0) + value / count
+        self.model.eval()
+        return sums
+
+    def _step(self, batch: Batch) -> Metrics:
+        """One optimiser step on a minibatch, its gradient summed over micro-batches."""
+        sums: Metrics = {}
+        tokens = float(batch.mask_BT.sum())
+        for index in batch.micro_batches(self.optimization.token_budget):
+            loss, metrics = self._loss(batch, batch.rows(index), tokens)
+            if not torch.isfinite(loss):
+                raise TrainingError(f"the loss is {float(loss)} at optimiser step {self.steps}")
+            loss.backward()  # type: ignore[no-untyped-call]
+            for name, value in {**metrics, "loss": loss.detach()}.items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+        sums["grad_norm"] = self.apply_gradients()
+        return sums
+
+    def apply_gradients(self) -> float:
+        """Clip, step and clear the gradients; return their norm before clipping."""
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.model.parameters(), self.optimization.max_grad_norm
+        )
+        if not torch.isfinite(norm):
+            raise TrainingError(f"the gradient norm is {float(norm)} at optimiser step {self.steps}")
+        ramp = min(1.0, (self.steps + 1) / max(1, self.optimization.warmup))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.optimization.learning_rate * ramp
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.steps += 1
+        return float(norm)
+
+    def _loss(self, whole: Batch, part: Batch, tokens: float) -> tuple[Tensor, dict[str, Tensor]]:
+        """The share of one micro-batch in the minibatch's loss: a sum over tracks."""
+        device = self.model.device
+        logprobs_BT, entropy_BT = token_logprobs(
+            self.model, part.token_ids_BT, part.mask_BT, self.temperature
+        )
+        total = torch.zeros((), device=device)
+        metrics = {"entropy": entropy_BT.sum() / tokens}
+        for track, whole_track in zip(part.tracks, whole.tracks, strict=True):
+            if not whole_track.mask_BT.any():
+                continue
+            loss, extra = policy_loss(
+                logprobs_BT,
+                part.behaviour_BT.to(device),
+                track.advantages_BT.to(device),
+                track.mask_BT.to(device),
+                objective=self.objective,
+                totals=Totals.of(whole_track.mask_BT),
+                turn_BT=part.turn_BT.to(device),
+            )
+            total = total + track.weight * loss
+            metrics |= extra
+        return total, metrics
+
+
+class Stopwatch:
+    """Seconds spent, by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Add the time of the block to `name`."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
+
+
+def _teaches(credit: Credit) -> bool:
+    return any(advantages_S.any() for track in credit for advantages_S in track.advantages_GS)
+
+

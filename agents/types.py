@@ -1,0 +1,87 @@
+"""The records of a rollout, from one sampled turn to a group of attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from agents.credit.base import GroupSignals
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One turn as it was sampled: these very token ids are what is trained.
+
+    `logprobs` are the sampler's own, one per token, at its temperature. `stopped` is False when
+    the turn ran into the token limit before its end token. `version` counts the updates of the
+    weights that sampled it.
+    """
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    text: str
+    stopped: bool = True
+    version: int = 0
+
+
+class Ended(StrEnum):
+    """Why an attempt ended."""
+
+    SUBMITTED = "submitted"
+    STEP_LIMIT = "step_limit"  # the environment's turns ran out
+    TOKEN_LIMIT = "token_limit"  # a turn or the context ran out of tokens
+
+
+@dataclass(frozen=True)
+class Step:
+    """One turn: the tokens that were new to the policy, what it sampled, and what that earned.
+
+    `context_ids` is the prompt on the first step, the rendered observation on later ones; the
+    concatenation over the steps is the token sequence of the attempt.
+    """
+
+    context_ids: tuple[int, ...]
+    completion: Completion
+    observation: str
+    outcome_reward: float
+    process_reward: float
+    reward_terms: Mapping[str, float]
+    call_outcome: str
+    tool: str
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One attempt at one task. `outcome` is the environment's `EpisodeOutcome`."""
+
+    task_id: str
+    difficulty: str
+    steps: tuple[Step, ...]
+    ended: Ended
+    outcome: str
+
+    @property
+    def outcome_reward(self) -> float:
+        """Outcome rewards summed over the steps."""
+        return sum(step.outcome_reward for step in self.steps)
+
+
+@dataclass(frozen=True)
+class Group:
+    """All attempts at one task that are compared with each other."""
+
+    task_id: str
+    attempts: tuple[Trajectory, ...]
+
+    def signals(self) -> GroupSignals:
+        """The numpy view that estimators read."""
+        return GroupSignals(
+            outcome_G=np.array([attempt.outcome_reward for attempt in self.attempts]),
+            process_GS=tuple(
+                np.array([step.process_reward for step in attempt.steps])
+                for attempt in self.attempts
+            ),
+        )
