@@ -9,10 +9,12 @@ from typing import Any
 from text2sql_gym.datasets.base import Loader
 from text2sql_gym.datasets.bird import load_bird
 from text2sql_gym.datasets.spider import load_spider
+from text2sql_gym.datasets.synthetic import load_synthetic
 from text2sql_gym.registry import lookup
 from text2sql_gym.types import Task
 
 DATASETS: Mapping[str, Loader] = {
+    "synthetic": load_synthetic,
     "spider": load_spider,
     "bird": load_bird,
 }

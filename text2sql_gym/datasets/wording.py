@@ -1,0 +1,66 @@
+"""English and SQL spelling of names and values: plural, phrase, identifier, literal."""
+
+from __future__ import annotations
+
+import re
+
+_KEYWORDS = frozenset(
+    "all and as between by case check column current default delete desc distinct drop else end "
+    "except exists for from full group having if in index inner insert intersect into is join key "
+    "left like limit match natural not null of offset on or order outer plan primary query range "
+    "references release replace right row rows select set table then to transaction trigger union "
+    "unique update using values view when where window with".split()
+)
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_IRREGULAR = {"person": "people", "child": "children", "fish": "fish", "series": "series"}
+_UNCHANGED = frozenset("aircraft cargo people children staff fish series".split())
+
+
+def is_keyword(name: str) -> bool:
+    """Return whether `name` must be quoted to serve as an identifier."""
+    return name.lower() in _KEYWORDS
+
+
+def plural(noun: str) -> str:
+    """Return the plural of a noun or of the last word of a snake_case compound."""
+    head, joint, last = noun.rpartition("_")
+    return head + joint + _plural_word(last)
+
+
+def _plural_word(word: str) -> str:
+    if word in _UNCHANGED:
+        return word
+    if word in _IRREGULAR:
+        return _IRREGULAR[word]
+    if re.search(r"[^aeiou]y\Z", word):
+        return word[:-1] + "ies"
+    if re.search(r"(s|x|z|ch|sh)\Z", word):
+        return word + "es"
+    return word + "s"
+
+
+def phrase(name: str) -> str:
+    """Return a schema name as a question says it: ``visitYear`` and ``visit_year`` alike."""
+    return " ".join(_CAMEL.sub(" ", name).replace("_", " ").split()).lower()
+
+
+def things(table: str) -> str:
+    """Return what a question calls the rows of a table: its name, in the plural."""
+    words = phrase(table)
+    head, joint, last = words.rpartition(" ")
+    return words if last.endswith("s") else head + joint + _plural_word(last)
+
+
+def identifier(name: str) -> str:
+    """Return `name` as SQL, quoted only where it must be."""
+    if _PLAIN.match(name) and not is_keyword(name):
+        return name
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(value: str | int | float) -> str:
+    """Return a value as an SQL literal."""
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    return repr(value)
