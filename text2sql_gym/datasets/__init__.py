@@ -10,8 +10,11 @@ from text2sql_gym.datasets.base import Loader
 from text2sql_gym.datasets.bird import load_bird
 from text2sql_gym.datasets.spider import load_spider
 from text2sql_gym.datasets.synthetic import load_synthetic
+from text2sql_gym.datasets.user import as_task
 from text2sql_gym.registry import lookup
 from text2sql_gym.types import Task
+
+__all__ = ["DATASETS", "Loader", "as_task", "load_tasks"]
 
 DATASETS: Mapping[str, Loader] = {
     "synthetic": load_synthetic,
