@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from typing import Protocol
 
 from text2sql_gym.types import Schema, Table
@@ -23,6 +24,9 @@ class Backend(Protocol):
         Raises `ToolError` with its outcome (SQL_ERROR, TIMEOUT, NOT_ALLOWED) when the statement
         is at fault, `EnvironmentFault` when the database or the machine is.
         """
+
+    def submit(self, sql: str, *, max_rows: int) -> Future[Table]:
+        """Run one SELECT beside others; the future gives or raises what `execute` would."""
 
     def close(self) -> None:
         """Release every connection, process and file; calling it twice is harmless."""

@@ -1,0 +1,354 @@
+"""One guarded SQLite connection: read-only, SELECT only, limited. Standard library only.
+
+The same guard runs in the trainer's process and in the worker processes; a `Tier` says what
+differs. Worker processes import this module without the rest of the package.
+"""
+
+from __future__ import annotations
+
+import marshal
+import re
+import sqlite3
+from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple, NoReturn
+
+from text2sql_gym.backends.sqlite_clock import (
+    TIME_ARGUMENTS,
+    may_read_clock,
+    stop_all,
+    stop_defaults,
+)
+
+Row = tuple[None | int | float | str | bytes, ...]
+Reads = list[tuple[str, str]]
+Answer = tuple[tuple[str, ...], list[Row], bool, Reads]
+"""Columns, rows, whether these are all rows, and the (table, column) pairs read."""
+
+TICK = 1000
+"""Virtual-machine steps between two looks at the limits; steps are counted in this unit."""
+
+RESULT_BYTES = 32_000_000
+"""About what the rows of one result may weigh; a larger result is cut."""
+
+RESULT_CELLS = 2_000_000
+"""How many cells one result may have; a larger result is cut."""
+
+SELECT_ONLY = "only SELECT statements are allowed (no writes, PRAGMA, ATTACH or transactions)"
+
+_ESCALATED = frozenset(
+    # one call of these may take seconds or much memory whatever the length limit, and cannot be
+    # interrupted: left to a process that can be killed
+    "printf format trim ltrim rtrim json_group_array json_group_object jsonb_group_array"
+    " jsonb_group_object".split()
+)
+
+_ALLOWED = _ESCALATED | frozenset(
+    "-> ->> abs acos acosh asin asinh atan atan2 atanh avg bm25 ceil ceiling char coalesce concat"
+    " concat_ws cos cosh count cume_dist current_date current_time current_timestamp date datetime"
+    " degrees dense_rank exp first_value floor glob group_concat hex highlight if ifnull iif instr"
+    " json json_array json_array_insert json_array_length json_error_position json_extract"
+    " json_insert json_object json_patch json_pretty json_quote json_remove json_replace json_set"
+    " json_type json_valid jsonb jsonb_array jsonb_array_insert jsonb_extract jsonb_insert"
+    " jsonb_object jsonb_patch jsonb_remove jsonb_replace jsonb_set julianday lag last_value lead"
+    " length like likelihood likely ln log log10 log2 lower match max median min mod nth_value"
+    " ntile nullif octet_length percent_rank percentile percentile_cont percentile_disc pi pow"
+    " power quote radians rank replace round row_number sign sin sinh snippet soundex sqrt"
+    " strftime string_agg substr substring sum tan tanh time timediff total trunc typeof unhex"
+    " unicode unistr unistr_quote unixepoch unlikely upper zeroblob".split()
+)
+
+_READABLE = frozenset(("sqlite_master", "sqlite_schema", "json_each", "json_tree"))
+
+_BROKEN_FILE = frozenset(
+    (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
+)
+
+_EXPLAIN = re.compile(
+    r"(?:[\s;\ufeff]|--[^\n]*(?:\n|$)|/\*(?:[^*]|\*(?!/))*\*/)*explain\b", re.IGNORECASE
+)
+
+
+class Refused(Exception):
+    """The statement gets no result. `kind` is the value of a `CallOutcome`, or ``"fault"``.
+
+    `repeatable` is False when the same statement may do better another time.
+    """
+
+    def __init__(self, kind: str, message: str, *, repeatable: bool = True) -> None:
+        super().__init__(message)
+        self.kind, self.message, self.repeatable = kind, message, repeatable
+
+
+class Escalate(Exception):
+    """The statement must run in the next tier; nothing is said about it otherwise."""
+
+
+class Tier(NamedTuple):
+    """What a guarded connection grants before it refuses, or passes the statement on."""
+
+    length: int
+    """bytes of one value, and so of one call's work"""
+    pattern: int
+    """bytes of a LIKE or GLOB pattern"""
+    temp_store: int
+    """0: SQLite's temporary structures may spill to an unnamed file; 2: memory only"""
+    functions: frozenset[str]
+    """functions allowed here"""
+    first_cells: int
+    """cells fetched before results are weighed for the first time"""
+    killable: bool
+    """whether the process may be killed: if not, long work is passed on"""
+    stopped_clock: bool
+    """whether 'now' is fixed at a cost per call: if not, such a statement is passed on"""
+
+
+LIGHT = Tier(4_000, 100, 0, _ALLOWED - _ESCALATED, 16_000, False, False)
+"""In the trainer's process: short, light statements."""
+
+PLAIN = Tier(1_000_000, 1_000, 2, _ALLOWED, 64, True, False)
+"""In a worker process: everything that is allowed, except 'now'."""
+
+CLOCK = Tier(1_000_000, 1_000, 2, _ALLOWED, 64, True, True)
+"""In a worker process, with date functions that take 'now' for a constant."""
+
+
+class GuardedConnection:
+    """A connection that can only read, within limits. One statement at a time.
+
+    Raises `sqlite3.Error` when the file cannot be opened or is not a database.
+    """
+
+    def __init__(self, path: str, tier: Tier) -> None:
+        self._tier = tier
+        self._connection = connect(path)
+        names = _table_names(self._connection)
+        self._tables = {name.lower(): name for name, _ in names} | {n: n for n, _ in names}
+        self._views = tuple(name.lower() for name, kind in names if kind == "view")
+        self._modules = _modules(self._connection)
+        self._sql = ""
+        self._ticks = 0
+        self._deadline = 0.0
+        self._reads: set[tuple[str, str]] = set()
+        self._denied = ""
+        self._stopped = ""
+        self._escalate = False
+        self._protect()
+
+    def run(self, sql: str, max_rows: int, *, vm_steps: int, seconds: float) -> Answer:
+        """Run one SELECT. Raises `Refused`, or `Escalate` where the tier passes things on."""
+        self._check_text(sql)
+        self._sql, self._reads = sql, set()
+        self._denied, self._stopped, self._escalate = "", "", False
+        self._ticks, self._deadline = -(-vm_steps // TICK), perf_counter() + seconds
+        try:
+            return self._fetch(sql, max_rows)
+        except (sqlite3.Error, MemoryError, UnicodeError) as error:
+            if "decode" in str(error) and not self._stopped:
+                return self._run_lenient(sql, max_rows)
+            self._explain(error)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _check_text(self, sql: str) -> None:
+        if "\0" in sql:
+            raise Refused("sql_error", "the statement contains a NUL character")
+        lower = sql.lower()
+        if "explain" in lower and _EXPLAIN.match(sql):
+            raise Refused("not_allowed", "EXPLAIN is not allowed; " + SELECT_ONLY)
+        if self._tier.killable:
+            return
+        # WITH and views can make a short text expand without bound before it even starts
+        if len(sql) > 2_000 or "with" in lower or any(view in lower for view in self._views):
+            raise Escalate
+
+    def _fetch(self, sql: str, max_rows: int) -> Answer:
+        cursor = self._connection.execute(sql)
+        try:
+            if cursor.description is None:
+                raise Refused("sql_error", "no statement: the text is empty or only a comment")
+            columns = tuple([column[0] for column in cursor.description])
+            rows, complete = self._rows(cursor, max_rows, len(columns))
+        finally:
+            cursor.close()
+        return columns, rows, complete, self._reads_of_statement()
+
+    def _rows(self, cursor: sqlite3.Cursor, max_rows: int, width: int) -> tuple[list[Row], bool]:
+        """Fetch in chunks that double, and stop when the rows weigh or count too much."""
+        wanted = min(max_rows, max(1, RESULT_CELLS // width)) + 1
+        chunk = max(1, self._tier.first_cells // width)
+        rows: list[Row] = cursor.fetchmany(min(chunk, wanted))
+        weight, weighed = 0, 0
+        while len(rows) < wanted and len(rows) - weighed == chunk and weight < RESULT_BYTES:
+            weight += len(marshal.dumps(rows[weighed:]))
+            weighed, chunk = len(rows), min(2 * chunk, max(1, LIGHT.first_cells // width))
+            rows += cursor.fetchmany(min(chunk, wanted - weighed))
+        if len(rows) == wanted:
+            del rows[-1]
+            return rows, False
+        return rows, weight < RESULT_BYTES
+
+    def _run_lenient(self, sql: str, max_rows: int) -> Answer:
+        """Run again with text that is not UTF-8 decoded leniently: exact text is faster."""
+        self._connection.text_factory = lambda raw: raw.decode(errors="replace")
+        try:
+            return self._fetch(sql, max_rows)
+        except (sqlite3.Error, MemoryError, UnicodeError) as error:
+            self._explain(error)
+        finally:
+            self._connection.text_factory = str
+
+    def _reads_of_statement(self) -> Reads:
+        """Return what was read, without ``(table, "")`` for tables with a column in the list."""
+        named = {table for table, column in self._reads if column}
+        return [pair for pair in self._reads if pair[1] or pair[0] not in named]
+
+    def _explain(self, error: Exception) -> NoReturn:
+        """Turn an exception of the engine into the one our caller knows."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        message = str(error)[:300]
+        passed_on = code in (sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+        passed_on = passed_on or bool(self._stopped) or isinstance(error, MemoryError)
+        if self._escalate or not self._tier.killable and (passed_on or "too complex" in message):
+            raise Escalate from error
+        if self._stopped:
+            raise Refused(
+                "timeout", f"stopped: {self._stopped}", repeatable="steps" in self._stopped
+            ) from error
+        if self._denied:
+            raise Refused("not_allowed", self._denied) from error
+        if isinstance(error, MemoryError):
+            raise Refused("sql_error", "out of memory", repeatable=False) from error
+        if code in _BROKEN_FILE:
+            raise Refused("fault", message, repeatable=False) from error
+        raise _refusal_of_module(error, message) from error
+
+    def _protect(self) -> None:
+        """Set all limits, then the authorizer: before that, the guard's own set-up runs freely."""
+        connection, tier = self._connection, self._tier
+        connection.execute(f"PRAGMA temp_store={tier.temp_store}")
+        connection.execute("PRAGMA query_only=1")
+        connection.execute("PRAGMA trusted_schema=0")
+        (stop_all if tier.stopped_clock else stop_defaults)(connection)
+        for table in ("json_each", "json_tree"):
+            # their first use registers them, which the authorizer would take for a write
+            _ignore_missing(connection, f"SELECT 1 FROM {table}('[]')")
+        set_limits(connection, length=tier.length, pattern=tier.pattern)
+        connection.set_progress_handler(self._tick, TICK)
+        connection.set_authorizer(self._authorize)
+
+    def _tick(self) -> bool:
+        self._ticks -= 1
+        if self._ticks < 0:
+            self._stopped = "the statement needs too many steps"
+        elif perf_counter() > self._deadline:
+            self._stopped = "the statement ran too long"
+        return bool(self._stopped)
+
+    def _authorize(
+        self, action: int, first: str | None, second: str | None, _: str | None, __: str | None
+    ) -> int:
+        if action == sqlite3.SQLITE_READ:
+            return self._authorize_read(first or "", second or "")
+        if action == sqlite3.SQLITE_FUNCTION:
+            return self._authorize_function(second or "")
+        if action == sqlite3.SQLITE_SELECT:
+            return sqlite3.SQLITE_OK
+        if action == sqlite3.SQLITE_RECURSIVE:
+            self._escalate = not self._tier.killable
+            return sqlite3.SQLITE_DENY if self._escalate else sqlite3.SQLITE_OK
+        return self._deny(SELECT_ONLY)
+
+    def _authorize_read(self, table: str, column: str) -> int:
+        """Allow the tables of this database, a few system tables, and names of subqueries."""
+        known = self._tables.get(table) or self._tables.get(table.lower())
+        if known is not None:
+            self._reads.add((known, column))
+            return sqlite3.SQLITE_OK
+        lower = table.lower()
+        if lower in _READABLE:
+            return sqlite3.SQLITE_OK
+        # a subquery or CTE whose columns are not read appears as a table without columns
+        if not column and not lower.startswith(("sqlite_", "pragma_")):
+            if lower not in self._modules:
+                return sqlite3.SQLITE_OK
+        return self._deny(f"table {table} may not be read")
+
+    def _authorize_function(self, name: str) -> int:
+        if name not in self._tier.functions:
+            if name in _ALLOWED:
+                self._escalate = True
+                return sqlite3.SQLITE_DENY
+            return self._deny(f"function {name}() is not allowed")
+        if name in TIME_ARGUMENTS and not self._tier.stopped_clock and may_read_clock(self._sql):
+            self._escalate = True
+            return sqlite3.SQLITE_DENY
+        return sqlite3.SQLITE_OK
+
+    def _deny(self, message: str) -> int:
+        self._denied = self._denied or message
+        return sqlite3.SQLITE_DENY
+
+
+def connect(path: str) -> sqlite3.Connection:
+    """Open a file that is never written: no locks are taken, so the file must not change."""
+    return sqlite3.connect(
+        f"{Path(path).absolute().as_uri()}?mode=ro&immutable=1",
+        uri=True,
+        isolation_level=None,
+        cached_statements=0,  # a cached statement is not prepared again: no reads are reported
+        check_same_thread=False,
+    )
+
+
+def set_limits(connection: sqlite3.Connection, *, length: int, pattern: int) -> None:
+    """Lower SQLite's own limits to what a question over a database can need."""
+    for limit, value in (
+        (sqlite3.SQLITE_LIMIT_LENGTH, length),
+        (sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, pattern),
+        (sqlite3.SQLITE_LIMIT_SQL_LENGTH, 1_000_000),
+        (sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 200),
+        (sqlite3.SQLITE_LIMIT_COMPOUND_SELECT, 100),
+        (sqlite3.SQLITE_LIMIT_COLUMN, 500),
+        (sqlite3.SQLITE_LIMIT_FUNCTION_ARG, 50),
+        (sqlite3.SQLITE_LIMIT_ATTACHED, 0),
+        (sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH, 5),
+        (sqlite3.SQLITE_LIMIT_WORKER_THREADS, 0),
+        (sqlite3.SQLITE_LIMIT_VDBE_OP, 100_000),
+        (sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 500),
+    ):
+        connection.setlimit(limit, value)
+
+
+def _table_names(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    connection.text_factory = lambda raw: raw.decode(errors="replace")
+    sql = "SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view')"
+    names: list[tuple[str, str]] = connection.execute(sql).fetchall()
+    connection.text_factory = str
+    return names
+
+
+def _modules(connection: sqlite3.Connection) -> frozenset[str]:
+    """Return the virtual tables this build of SQLite offers to every statement."""
+    rows = connection.execute("PRAGMA module_list").fetchall()
+    return frozenset(name.lower() for (name,) in rows) | {"bytecode", "tables_used", "completion"}
+
+
+def _ignore_missing(connection: sqlite3.Connection, sql: str) -> None:
+    try:
+        connection.execute(sql).fetchall()
+    except sqlite3.OperationalError:  # a build of SQLite without JSON
+        return
+
+
+def _refusal_of_module(error: Exception, message: str) -> Refused:
+    """Say in plain words what Python's sqlite3 module, rather than SQLite, objects to."""
+    if isinstance(error, UnicodeError):
+        return Refused("sql_error", "the statement is not valid Unicode text")
+    if "one statement at a time" in message:
+        return Refused("not_allowed", "more than one statement in one call")
+    if isinstance(error, sqlite3.ProgrammingError) and "bindings" in message:
+        return Refused("sql_error", "parameters such as ? or :name have no value here")
+    return Refused("sql_error", message)

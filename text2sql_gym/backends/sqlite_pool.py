@@ -1,0 +1,259 @@
+"""Worker processes shared by every SQLite backend of this process.
+
+A process has one pool per memory limit. It starts workers when they are needed, never more than
+`pool_size()` at work at a time, and keeps one spare ready, so that killing a worker costs its
+successor's statement nothing. Backends count themselves in and out; the last one out stops all.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from time import perf_counter
+from typing import Any, TypeVar
+
+from text2sql_gym.backends import sqlite_worker
+from text2sql_gym.errors import EnvironmentFault
+
+T = TypeVar("T")
+
+_KILL_GRACE = 0.008
+"""Seconds after the limit in which a worker may still answer by itself."""
+
+_START_SECONDS = 30.0
+
+_TRANSFER_SECONDS = 0.8
+"""Seconds after the limit in which an answer that has begun to arrive must be complete."""
+
+
+def pool_size() -> int:
+    """Return how many workers run side by side: the usable cores, 1 to 16.
+
+    The environment variable ``TEXT2SQL_WORKERS`` overrides it.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, int(os.environ.get("TEXT2SQL_WORKERS", 0)) or min(16, cores or 1))
+
+
+class WorkerLost(Exception):
+    """The worker ended before it answered. `late` says that it was stopped for its time."""
+
+    def __init__(self, *, late: bool) -> None:
+        super().__init__("late" if late else "died")
+        self.late = late
+
+
+class Worker:
+    """One worker process and our end of the socket to it."""
+
+    def __init__(self, memory_mb: int) -> None:
+        self._ready = False
+        self._socket, theirs = socket.socketpair()
+        script = str(Path(sqlite_worker.__file__).absolute())
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", script, str(memory_mb)],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=os.environ | {"TZ": "UTC"},
+            )
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def is_alive(self) -> bool:
+        """Say whether an idle worker still listens: its end makes the socket readable."""
+        try:
+            self._socket.settimeout(0)
+            return bool(self._socket.recv(1, socket.MSG_PEEK))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    def ask(self, request: bytes, seconds: float) -> tuple[Any, ...]:
+        """Send one statement and wait for the reply. Raises `WorkerLost`."""
+        self._await_start()
+        deadline = perf_counter() + seconds
+        try:
+            self._socket.settimeout(seconds + _KILL_GRACE)
+            sqlite_worker.send(self._socket, request)
+            reply = self._receive(deadline)
+        except OSError as error:
+            raise WorkerLost(late=perf_counter() >= deadline) from error
+        if reply is None:
+            raise WorkerLost(late=perf_counter() >= deadline)
+        answer: tuple[Any, ...] = marshal.loads(reply)
+        return answer
+
+    def _await_start(self) -> None:
+        """Wait for a new worker's greeting; its start must not count as the statement's time."""
+        if self._ready:
+            return
+        self._socket.settimeout(_START_SECONDS)
+        try:
+            self._ready = sqlite_worker.receive(self._socket) is not None
+        except OSError as error:
+            raise EnvironmentFault(f"an SQLite worker process did not start: {error}") from error
+        if not self._ready:
+            raise EnvironmentFault(f"an SQLite worker process ended at its start: {sys.executable}")
+
+    def _receive(self, deadline: float) -> memoryview | None:
+        """Wait for the first byte until the limit, and for the rest of it a little longer."""
+        self._socket.recv(1, socket.MSG_PEEK)
+        self._socket.settimeout(max(0.1, deadline + _TRANSFER_SECONDS - perf_counter()))
+        return sqlite_worker.receive(self._socket)
+
+    def kill(self) -> None:
+        """End the process now; `is_reaped` collects it later, because that may take long."""
+        self._socket.close()
+        self._process.kill()
+
+    def is_reaped(self) -> bool:
+        """Say whether a killed process is gone, and collect it if it is."""
+        return self._process.poll() is not None
+
+    def stop(self) -> None:
+        """Let an idle worker end by itself, and wait for it."""
+        self._socket.close()
+        try:
+            self._process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def disown(self) -> None:
+        """Forget a worker of the process that this one was forked from."""
+        self._socket.close()
+        self._process.returncode = 0
+
+
+class WorkerPool:
+    """A bounded number of workers with equal memory limits. Safe to use from many threads."""
+
+    def __init__(self, memory_mb: int, size: int) -> None:
+        self._memory_mb, self._size = memory_mb, size
+        self._changed = threading.Condition()
+        self._free: list[Worker] = []
+        self._busy: set[Worker] = set()
+        self._killed: list[Worker] = []
+        self._spare: Worker | None = None
+        self._threads: ThreadPoolExecutor | None = None
+
+    def ask(self, request: bytes, seconds: float) -> tuple[Any, ...]:
+        """Run one statement in a free worker, waiting for one if all are busy.
+
+        `seconds` counts from the moment a worker has the statement. Raises `WorkerLost` when
+        the worker did not live to answer; another takes its place.
+        """
+        worker, healthy = self._take(), False
+        try:
+            answer = worker.ask(request, seconds)
+            healthy = True
+        finally:
+            self._give_back(worker, healthy=healthy)
+        return answer
+
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        """Call `work` in a thread, of which there are as many as workers."""
+        with self._changed:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(self._size, "text2sql-gym-sqlite")
+            return self._threads.submit(work)
+
+    def pids(self) -> list[int]:
+        """Return the ids of the processes that are at work or ready."""
+        with self._changed:
+            spare = [self._spare] if self._spare else []
+            return [worker.pid for worker in (*self._free, *self._busy, *spare)]
+
+    def close(self) -> None:
+        """Stop every worker and thread; statements under way are finished first."""
+        if self._threads is not None:
+            self._threads.shutdown()
+        with self._changed:
+            while self._busy:
+                self._changed.wait()
+            for worker in (*self._free, *self._killed, *filter(None, [self._spare])):
+                worker.stop()
+
+    def disown(self) -> None:
+        """Forget the workers of the process that this one was forked from."""
+        spare = [self._spare] if self._spare else []
+        for worker in (*self._free, *self._busy, *self._killed, *spare):
+            worker.disown()
+
+    def _take(self) -> Worker:
+        with self._changed:
+            while not self._free and len(self._busy) >= self._size:
+                self._changed.wait()
+            worker = self._living(self._free.pop() if self._free else self._spare)
+            if self._spare in (worker, None):
+                self._spare = Worker(self._memory_mb)
+            self._busy.add(worker)
+            return worker
+
+    def _living(self, worker: Worker | None) -> Worker:
+        """Return this worker if it can be used, else a new one; collect what was killed."""
+        self._killed = [killed for killed in self._killed if not killed.is_reaped()]
+        if worker is not None and worker.is_alive():
+            return worker
+        if worker is not None:
+            worker.kill()
+            self._killed.append(worker)
+            self._spare = None if worker is self._spare else self._spare
+        return Worker(self._memory_mb)
+
+    def _give_back(self, worker: Worker, *, healthy: bool) -> None:
+        with self._changed:
+            self._busy.discard(worker)
+            if healthy:
+                self._free.append(worker)
+            else:
+                worker.kill()
+                self._killed.append(worker)
+            self._changed.notify_all()
+
+
+_LOCK = threading.Lock()
+_POOLS: dict[int, WorkerPool] = {}
+
+
+def worker_pool(memory_mb: int) -> WorkerPool:
+    """Return this process's pool of workers with that much memory; nothing is started yet."""
+    if os.name != "posix":
+        raise EnvironmentFault(
+            "this statement needs a worker process, which only Linux and macOS offer"
+        )
+    with _LOCK:
+        if memory_mb not in _POOLS:
+            _POOLS[memory_mb] = WorkerPool(memory_mb, pool_size())
+        return _POOLS[memory_mb]
+
+
+def close_pools() -> None:
+    """Stop every worker of this process."""
+    with _LOCK:
+        pools = list(_POOLS.values())
+        _POOLS.clear()
+    for pool in pools:
+        pool.close()
+
+
+def disown_pools() -> None:
+    """In a forked child: leave the parent's workers to the parent."""
+    global _LOCK
+    _LOCK = threading.Lock()
+    for pool in _POOLS.values():
+        pool.disown()
+    _POOLS.clear()

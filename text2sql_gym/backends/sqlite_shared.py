@@ -1,0 +1,189 @@
+"""What the SQLite backends of one process share: open files, remembered results, workers."""
+
+from __future__ import annotations
+
+import itertools
+import marshal
+import os
+import sqlite3
+import threading
+from functools import cached_property
+from pathlib import Path
+
+from text2sql_gym.backends.sqlite_cache import Failure, ResultCache
+from text2sql_gym.backends.sqlite_guard import LIGHT, Escalate, GuardedConnection, Refused
+from text2sql_gym.backends.sqlite_pool import WorkerLost, close_pools, disown_pools, worker_pool
+from text2sql_gym.backends.sqlite_schema import read_schema
+from text2sql_gym.errors import EnvironmentFault
+from text2sql_gym.types import CallOutcome, Limits, Schema, Table
+
+Result = Table | Failure
+
+LIGHT_STEPS = 200_000
+"""Virtual-machine steps a statement may use in this process before it moves to a worker."""
+
+LIGHT_SECONDS = 0.02
+"""Seconds a statement may use in this process before it moves to a worker."""
+
+CACHE_BYTES = 16_000_000
+"""Serialised size of all remembered results of this process."""
+
+_LIGHT_CACHED_CELLS = 500
+_HEAVY_CACHED_CELLS = 20_000
+_HOT_JOURNAL = bytes.fromhex("d9d505f920a163d7")
+
+_Key = tuple[str, str, Limits]
+
+
+class SharedDatabase:
+    """One open file under one set of limits. Safe to use from many threads."""
+
+    def __init__(self, path: str, version: str, limits: Limits) -> None:
+        self.path, self._version, self._limits = path, version, limits
+        self.users = 0
+        self._lock = threading.Lock()
+        self._number = next(_NUMBERS)
+        try:
+            self._guard = GuardedConnection(path, LIGHT)
+        except sqlite3.Error as error:
+            raise EnvironmentFault(f"{path}: not a readable SQLite database: {error}") from error
+
+    @cached_property
+    def schema(self) -> Schema:
+        """Tables and views in declared order."""
+        return read_schema(self.path)
+
+    def known(self, sql: str, max_rows: int) -> Result | None:
+        """Return the remembered result of this statement, if there is one."""
+        return _CACHE.get((self._number, sql, max_rows))
+
+    def run_light(self, sql: str, max_rows: int) -> Result | None:
+        """Run a statement in this process; None when it needs a worker."""
+        limits = self._limits
+        try:
+            with self._lock:
+                columns, rows, complete, reads = self._guard.run(
+                    sql,
+                    max_rows,
+                    vm_steps=min(LIGHT_STEPS, limits.vm_steps),
+                    seconds=min(LIGHT_SECONDS, limits.seconds),
+                )
+        except Escalate:
+            return None
+        except Refused as refusal:
+            return self._failure(sql, max_rows, refusal.kind, refusal.message, refusal.repeatable)
+        table = Table(columns, tuple(rows), complete, frozenset(reads))
+        return self._remember(sql, max_rows, table, _LIGHT_CACHED_CELLS)
+
+    def run_heavy(self, sql: str, max_rows: int, seconds: float) -> Result:
+        """Run a statement in a worker process, for at most that many seconds."""
+        limits = self._limits
+        request = (self.path, self._version, sql, max_rows, limits.vm_steps, seconds)
+        try:
+            answer = worker_pool(limits.memory_mb).ask(marshal.dumps(request), seconds)
+        except WorkerLost as lost:
+            if lost.late:
+                return Failure("stopped: the statement ran too long", CallOutcome.TIMEOUT)
+            return Failure("the process that ran the statement died", CallOutcome.SQL_ERROR)
+        if answer[0] != "ok":
+            return self._failure(sql, max_rows, *answer)
+        _, columns, rows, complete, reads = answer
+        table = Table(columns, tuple(rows), complete, frozenset(reads))
+        return self._remember(sql, max_rows, table, _HEAVY_CACHED_CELLS)
+
+    def close(self) -> None:
+        """Close the connection; workers close theirs when they need the room."""
+        with self._lock:
+            self._guard.close()
+
+    def _failure(
+        self, sql: str, max_rows: int, kind: str, message: str, repeatable: bool
+    ) -> Failure:
+        if kind == "fault":
+            raise EnvironmentFault(f"{self.path}: {message}")
+        failure = Failure(message, CallOutcome(kind))
+        if repeatable:
+            _CACHE.put((self._number, sql, max_rows), failure)
+        return failure
+
+    def _remember(self, sql: str, max_rows: int, table: Table, max_cells: int) -> Table:
+        if len(table.rows) * len(table.columns) <= max_cells:
+            _CACHE.put((self._number, sql, max_rows), table)
+        return table
+
+
+_CACHE = ResultCache(CACHE_BYTES)
+_NUMBERS = itertools.count()
+_LOCK = threading.RLock()
+_OPEN: dict[_Key, SharedDatabase] = {}
+_LEFT_TO_PARENT: list[SharedDatabase] = []
+_generation = 0
+
+
+def generation() -> int:
+    """Return a number that differs in a forked child."""
+    return _generation
+
+
+def attach(path: str, limits: Limits) -> SharedDatabase:
+    """Open a file, or count one more user of it. `detach` must follow."""
+    version = _checked_version(path)
+    with _LOCK:
+        key = (path, version, limits)
+        if key not in _OPEN:
+            _OPEN[key] = SharedDatabase(path, version, limits)
+        _OPEN[key].users += 1
+        return _OPEN[key]
+
+
+def detach(database: SharedDatabase, opened_in: int) -> None:
+    """Count one user less; the last user of the last file stops workers and forgets results."""
+    if opened_in != _generation:
+        return
+    with _LOCK:
+        database.users -= 1
+        if database.users:
+            return
+        for key in [key for key, value in _OPEN.items() if value is database]:
+            del _OPEN[key]
+        database.close()
+        if not _OPEN:
+            _CACHE.clear()
+            close_pools()
+
+
+def _checked_version(path: str) -> str:
+    """Return what tells this state of the file from another; refuse what cannot be trusted."""
+    file = Path(path)
+    if not file.is_file():
+        raise EnvironmentFault(f"no SQLite database at {path}: expected a file there")
+    status = file.stat()
+    if status.st_size == 0:
+        raise EnvironmentFault(f"{path}: the file is empty, expected an SQLite database")
+    _refuse_leftovers(path)
+    return f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
+
+
+def _refuse_leftovers(path: str) -> None:
+    """Refuse a file whose latest changes lie beside it: they would be silently left out."""
+    log, journal = Path(path + "-wal"), Path(path + "-journal")
+    hot = journal.is_file() and journal.read_bytes()[:8] == _HOT_JOURNAL
+    if hot or (log.is_file() and log.stat().st_size):
+        raise EnvironmentFault(
+            f"{path}: changes in {(journal if hot else log).name} were never written into the"
+            " database; open it once with sqlite3, run PRAGMA wal_checkpoint(TRUNCATE), close it"
+        )
+
+
+def _after_fork_in_child() -> None:
+    """SQLite connections and workers do not survive a fork: keep them unused, open anew."""
+    global _generation, _LOCK, _CACHE
+    _generation += 1
+    _LOCK, _CACHE = threading.RLock(), ResultCache(CACHE_BYTES)
+    _LEFT_TO_PARENT.extend(_OPEN.values())
+    _OPEN.clear()
+    disown_pools()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
