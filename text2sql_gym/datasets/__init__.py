@@ -8,6 +8,8 @@ from typing import Any
 
 from text2sql_gym.datasets.base import Loader
 from text2sql_gym.datasets.bird import load_bird
+from text2sql_gym.datasets.own import load_own
+from text2sql_gym.datasets.records import load_records
 from text2sql_gym.datasets.spider import load_spider
 from text2sql_gym.datasets.synthetic import load_synthetic
 from text2sql_gym.datasets.user import as_task
@@ -20,6 +22,8 @@ DATASETS: Mapping[str, Loader] = {
     "synthetic": load_synthetic,
     "spider": load_spider,
     "bird": load_bird,
+    "own": load_own,
+    "records": load_records,
 }
 
 

@@ -15,11 +15,9 @@ from text2sql_gym.datasets.attributes import (
     WORDS,
 )
 from text2sql_gym.datasets.blueprint import ColumnPlan, TablePlan
+from text2sql_gym.datasets.questions.profile import Spoken
 from text2sql_gym.datasets.wording import identifier
 from text2sql_gym.types import Row
-
-Spoken = Mapping[tuple[str, str], Mapping[str, str]]
-"""For each coded (table, column): the stored value and how a question says it."""
 
 CODES: Mapping[str, Callable[[str, str, int], str]] = {
     "number_first": lambda said, letter, number: f"{number} {said}",
@@ -27,10 +25,10 @@ CODES: Mapping[str, Callable[[str, str, int], str]] = {
     "short_first": lambda said, letter, number: f"{said[:3].strip().upper()}-{number} {said}",
     "code_last": lambda said, letter, number: f"{said} ({letter}{number})",
     "hyphens": lambda said, letter, number: f"{said.replace(' ', '-')}-{number}",
-    "upper": lambda said, letter, number: said.upper().replace(" ", "_"),
+    "upper": lambda said, letter, number: f"{said.upper().replace(' ', '_')}_{letter}",
     "cut": lambda said, letter, number: _cut(said) + str(number),
 }
-"""How a spoken value may be stored. All but ``upper`` carry a drawn number, so that the spelling
+"""How a spoken value may be stored. Each carries a drawn letter or number, so that the spelling
 cannot be guessed from the question; ``cut`` keeps four letters of each word."""
 
 _CODE_WEIGHTS = (3, 3, 3, 3, 2, 1, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 
 _KEYWORDS = frozenset(
     "all and as between by case check column current default delete desc distinct drop else end "
@@ -13,6 +14,7 @@ _KEYWORDS = frozenset(
 )
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_WORDS = re.compile(r"[A-Za-z]+([ _-][A-Za-z]+)*\Z")
 _IRREGULAR = {"person": "people", "child": "children", "fish": "fish", "series": "series"}
 _UNCHANGED = frozenset("aircraft cargo people children staff fish series".split())
 
@@ -46,10 +48,12 @@ def phrase(name: str) -> str:
 
 
 def things(table: str) -> str:
-    """Return what a question calls the rows of a table: its name, in the plural."""
+    """Return what a question calls the rows of a table: its name, in the plural unless it is."""
     words = phrase(table)
+    if any(word.endswith("s") for word in words.split()):  # documents mailed
+        return words
     head, joint, last = words.rpartition(" ")
-    return words if last.endswith("s") else head + joint + _plural_word(last)
+    return head + joint + _plural_word(last)
 
 
 def identifier(name: str) -> str:
@@ -64,3 +68,17 @@ def literal(value: str | int | float) -> str:
     if isinstance(value, str):
         return "'" + value.replace("'", "''") + "'"
     return repr(value)
+
+
+def spoken_forms(values: Sequence[str]) -> Mapping[str, str]:
+    """Return how values are said whose spelling has capitals or joins words.
+
+    ``IN_PROGRESS`` is in progress, ``Village Store`` is village store. Empty unless this holds for
+    every value, no two sound alike, and all are letters only: whether a number is a code or a part
+    of the name (``Boeing 747``) cannot be told from the spelling.
+    """
+    if not all(_WORDS.match(value) for value in values):
+        return {}
+    said = {value: phrase(value.replace("-", " ")) for value in values}
+    alike = len(set(said.values())) < len(said)
+    return {} if alike or any(stored == form for stored, form in said.items()) else said

@@ -111,16 +111,9 @@ def _two_hops(draw: Draw, slot: str, pair: tuple[Link, Link], slots: Sequence[st
 
 
 def _usable_links(profile: DatabaseProfile) -> list[Link]:
-    """Links between two different tables that have rows and only one link between them."""
-    known = {table.name for table in profile.tables}
-    ends = [(link.child, link.parent) for link in profile.links]
-    return [
-        link
-        for link in profile.links
-        if link.child in known and link.parent in known
-        if ends.count((link.child, link.parent)) == 1
-        and (link.parent, link.child) not in ends
-    ]
+    """The links that are the only one between their tables: a question need not say which."""
+    ends = [frozenset((link.child, link.parent)) for link in profile.links]
+    return [link for link in profile.links if ends.count(frozenset((link.child, link.parent))) == 1]
 
 
 def _join(link: Link) -> str:
@@ -128,13 +121,16 @@ def _join(link: Link) -> str:
     return f"{child}.{identifier(link.column)} = {parent}.{identifier(link.target)}"
 
 
+_MAX_DIGITS = 8
 _NEVER_SUMMED = frozenset(
     "age code grade height latitude level longitude number phone rank rating score year zip".split()
 )
 _ASKED = (Role.NAME, Role.CATEGORY, Role.NUMBER, Role.YEAR, Role.DATE)
 
 
-def _column_of(*roles: Role, coded: bool | None = None) -> Callable[[Draw, str, str], None]:
+def _column_of(
+    *roles: Role, quotable: bool = False, spoken: bool = False, complete: bool = False
+) -> Callable[[Draw, str, str], None]:
     """Return the step that chooses a column of those roles, not chosen before."""
 
     def step(draw: Draw, slot: str, source: str) -> None:
@@ -142,7 +138,8 @@ def _column_of(*roles: Role, coded: bool | None = None) -> Callable[[Draw, str, 
             column
             for column in draw.profile.table(draw.tables[source]).columns
             if column.role in roles and column not in draw.columns.values()
-            if coded is None or column.coded is coded
+            if (column.quotable or not quotable) and (column.spoken or not spoken)
+            if column.complete or not complete
         ]
         draw.set_column(slot, draw.choose(fits))
 
@@ -167,8 +164,8 @@ def _shared(draw: Draw, slot: str, source: str) -> None:
     fits = [
         column
         for column in first.columns
-        if column.role is Role.CATEGORY and not column.coded
-        if column.name in others and not others[column.name].coded
+        if column.role is Role.CATEGORY and column.quotable
+        if column.name in others and others[column.name].quotable
     ]
     draw.set_column(slot, draw.choose(fits))
 
@@ -207,19 +204,24 @@ def _said(column: ColumnProfile) -> Mapping[str, str]:
 
 def _threshold(draw: Draw, slot: str, source: str) -> None:
     """A number between the smallest and the largest value, both left on their side."""
-    inner = draw.columns[source].values[1:-1]
-    value = draw.choose([value for value in inner if not isinstance(value, str)])
+    value = draw.choose(_short_numbers(draw.columns[source])[1:-1])
     draw.set_value(slot, repr(value), value)
 
 
 def _range(draw: Draw, slot: str, source: str) -> None:
     """``"k=n.range"`` fills ``{k}`` and ``{k2}`` with two values in rising order."""
-    values = [value for value in draw.columns[source].values if not isinstance(value, str)]
+    values = _short_numbers(draw.columns[source])
     if len(values) < 6:
         raise NoFit
     low, high = sorted(draw.random.sample(range(1, len(values) - 1), 2))
     draw.set_value(slot, repr(values[low]), values[low])
     draw.set_value(slot + "2", repr(values[high]), values[high])
+
+
+def _short_numbers(column: ColumnProfile) -> list[int | float]:
+    """The values that a person would write down, in rising order."""
+    numbers = [value for value in column.values if not isinstance(value, str)]
+    return [value for value in numbers if len(repr(value)) <= _MAX_DIGITS]
 
 
 def _small(low: int, high: int) -> Callable[[Draw, str, str], None]:
@@ -237,12 +239,13 @@ STEPS: Mapping[str, Callable[[Draw, str, str], None]] = {
     "star": _star,
     "any": _column_of(*_ASKED),
     "name": _column_of(Role.NAME),
-    "plain_name": _column_of(Role.NAME, coded=False),
+    "plain_name": _column_of(Role.NAME, quotable=True),
     "label": _column_of(Role.NAME, Role.CATEGORY),
     "category": _column_of(Role.CATEGORY),
-    "plain": _column_of(Role.CATEGORY, coded=False),
-    "coded": _column_of(Role.CATEGORY, Role.NAME, coded=True),
-    "coded_category": _column_of(Role.CATEGORY, coded=True),
+    "complete": _column_of(Role.CATEGORY, quotable=True, complete=True),
+    "plain": _column_of(Role.CATEGORY, quotable=True),
+    "coded": _column_of(Role.CATEGORY, Role.NAME, spoken=True),
+    "coded_category": _column_of(Role.CATEGORY, spoken=True),
     "number": _column_of(Role.NUMBER, Role.YEAR),
     "amount": _column_of(Role.NUMBER),
     "addable": _addable,

@@ -93,7 +93,7 @@ MEDIUM = (
         ),
     ),
     Template(
-        "other_value", "medium", ("t=table", "d=t.plain", "v=d.value", "c=t.any"),
+        "other_value", "medium", ("t=table", "d=t.complete", "v=d.value", "c=t.any"),
         "SELECT {C} FROM {T} WHERE {D} <> {V}",
         (
             'List the {c} of {t} whose {d} is not "{v}".',

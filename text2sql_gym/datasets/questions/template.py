@@ -50,7 +50,8 @@ def make_question(
     """Draw a few times; return the first clear question, or None when there is none.
 
     A gold query is kept when it gives 1 to 60 rows, no NULL and not the single number 0, and
-    when its LIMIT cuts between two different sort keys.
+    when its LIMIT cuts between two different sort keys. A progress handler of `connection` that
+    interrupts it rules it out, too.
     """
     for _ in range(_DRAWS):
         try:
@@ -64,7 +65,12 @@ def make_question(
 
 
 def _is_clear(template: Template, slots: Slots, connection: sqlite3.Connection) -> bool:
-    rows = connection.execute(template.sql.format(**slots)).fetchmany(_MAX_ROWS + 1)
+    try:
+        rows = connection.execute(template.sql.format(**slots)).fetchmany(_MAX_ROWS + 1)
+    except sqlite3.OperationalError as error:
+        if "interrupted" in str(error):  # the caller's budget of engine steps is spent
+            return False
+        raise
     if not 1 <= len(rows) <= _MAX_ROWS or any(cell is None for row in rows for cell in row):
         return False
     if rows == [(0,)]:
