@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ class GroupSignals:
     process_GS   process reward of each step, independent of the outcome
     states_GS    a key of the state each step was taken in (GiGPO's anchors); may be empty
     learned_GS   named per-step signals of learned models (values, progress, prover); may be empty
+    trees_G      which tree of the group each attempt is a branch of (Tree-GRPO); may be empty
 
     Raises ValueError naming the attempt when there is no attempt, an attempt has no step,
     lengths differ, or a number is not finite.
@@ -34,6 +35,7 @@ class GroupSignals:
     process_GS: Ragged
     states_GS: tuple[tuple[str, ...], ...] = ()
     learned_GS: Mapping[str, Ragged] = field(default_factory=dict)
+    trees_G: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.process_GS) == 0:
@@ -43,6 +45,8 @@ class GroupSignals:
                 f"expected one outcome per attempt, got {self.outcome_G.shape} "
                 f"for {len(self.process_GS)} attempts"
             )
+        if self.trees_G and len(self.trees_G) != len(self.process_GS):
+            raise ValueError(f"expected one tree per attempt, got {len(self.trees_G)}")
         for attempt, process_S in enumerate(self.process_GS):
             self._check_attempt(attempt, process_S)
 
@@ -56,6 +60,13 @@ class GroupSignals:
         for name, signal_GS in self.learned_GS.items():
             if signal_GS[attempt].shape != process_S.shape:
                 raise ValueError(f"attempt {attempt}: expected one {name!r} value per step")
+
+    def learned(self, name: str) -> Ragged:
+        """Return one learned signal; a ValueError says which are there when it is missing."""
+        if name not in self.learned_GS:
+            there = ", ".join(sorted(self.learned_GS)) or "nothing"
+            raise ValueError(f"the estimator needs the signal {name!r}; learned_GS has {there}")
+        return self.learned_GS[name]
 
     @property
     def steps_G(self) -> list[int]:
@@ -83,6 +94,24 @@ class Estimator(Protocol):
 
     def __call__(self, group: GroupSignals) -> Credit:
         """Return the credit of every step of every attempt of one group."""
+
+
+@runtime_checkable
+class BatchEstimator(Protocol):
+    """An estimator that compares attempts across groups; its call takes a batch of one group."""
+
+    def __call__(self, group: GroupSignals) -> Credit:
+        """Return the credit of one group as if it were the whole batch."""
+
+    def batch(self, groups: Sequence[GroupSignals]) -> list[Credit]:
+        """Return the credit of each group of the batch."""
+
+
+def assign(estimator: Estimator, groups: Sequence[GroupSignals]) -> list[Credit]:
+    """Return the credit of each group of one batch; this is what a trainer calls."""
+    if isinstance(estimator, BatchEstimator):
+        return estimator.batch(groups)
+    return [estimator(group) for group in groups]
 
 
 def signals(

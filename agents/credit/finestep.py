@@ -13,18 +13,9 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from agents.credit.base import Credit, FloatArray, GroupSignals, Track
-from agents.credit.statistics import (
-    Scale,
-    check_choice,
-    check_range,
-    concatenate,
-    split,
-    spread,
-    standardize,
-    standardize_within,
-    step_index,
-    steps_left,
-)
+from agents.credit.ragged import concatenate, split, spread, step_index, steps_left
+from agents.credit.settings import check_choice, check_range
+from agents.credit.statistics import Scale, standardize, standardize_within
 
 Norm = Literal["sep_pooled", "joint", "separate", "index"]
 Smooth = Literal["backward", "forward", "window", "none"]
@@ -75,11 +66,11 @@ class FineStep:
     epsilon: float = 1e-4
 
     def __post_init__(self) -> None:
-        check_choice("FineStep", "norm", self.norm, Norm)
-        check_choice("FineStep", "smooth", self.smooth, Smooth)
-        check_choice("FineStep", "scale", self.scale, Scale)
-        check_range("FineStep", 0.0, 1.0, gamma=self.gamma, lam=self.lam, alpha=self.alpha)
-        check_range("FineStep", 0.0, np.inf, epsilon=self.epsilon)
+        check_choice(self, "norm", Norm)
+        check_choice(self, "smooth", Smooth)
+        check_choice(self, "scale", Scale)
+        check_range(self, 0.0, 1.0, "gamma", "lam", "alpha")
+        check_range(self, 0.0, np.inf, "epsilon")
 
     def __call__(self, group: GroupSignals) -> Credit:
         """Return one track; see the class for the equations."""

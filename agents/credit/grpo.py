@@ -8,15 +8,9 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from agents.credit.base import Credit, FloatArray, GroupSignals, Track
-from agents.credit.statistics import (
-    Scale,
-    check_choice,
-    check_range,
-    episode_scores,
-    split,
-    spread,
-    standardize,
-)
+from agents.credit.ragged import constant, episode_scores
+from agents.credit.settings import check_choice, check_range
+from agents.credit.statistics import Scale, standardize
 
 Singleton = Literal["zero", "raw"]
 
@@ -41,7 +35,7 @@ class Grpo:
 
     needs: ClassVar[tuple[str, ...]] = ("outcome",)
     granularity: ClassVar[str] = "attempt"
-    source: ClassVar[str] = "Shao et al. 2024, arXiv:2402.03300, equation 3 with outcome rewards"
+    source: ClassVar[str] = "Shao et al. 2024, arXiv:2402.03300"
 
     scale: Scale = "unbiased"
     epsilon: float = 1e-6
@@ -49,14 +43,14 @@ class Grpo:
     process_weight: float = 0.0
 
     def __post_init__(self) -> None:
-        check_choice("Grpo", "scale", self.scale, Scale)
-        check_choice("Grpo", "singleton", self.singleton, Singleton)
-        check_range("Grpo", 0.0, np.inf, epsilon=self.epsilon)
+        check_choice(self, "scale", Scale)
+        check_choice(self, "singleton", Singleton)
+        check_range(self, 0.0, np.inf, "epsilon")
 
     def __call__(self, group: GroupSignals) -> Credit:
         """Return one track; see the class for the equation."""
         scores_G = episode_scores(group, self.process_weight)
-        return (Track(split(spread(self.advantages(scores_G), group), group)),)
+        return (Track(constant(self.advantages(scores_G), group)),)
 
     def advantages(self, scores_G: FloatArray) -> FloatArray:
         """Return one advantage per attempt from one score per attempt."""

@@ -53,9 +53,9 @@ def policy_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the loss to minimise and metrics, both summands of the whole batch's.
 
-    `mask_BT` is 1 on tokens the policy sampled, else 0. `weights_BT` are constant factors per token,
-    such as truncated importance weights. `turn_BT` numbers the turns of each row from 0 and is
-    needed by the ratio level "turn"; `prompt_tokens_B` by the reduction "prompt_mean".
+    `mask_BT` is 1 on tokens the policy sampled, else 0. `weights_BT` are constant factors per
+    token, such as truncated importance weights. `turn_BT` numbers the turns of each row from 0
+    and is needed by the ratio level "turn"; `prompt_tokens_B` by the reduction "prompt_mean".
 
     Metrics (detached scalars, add them over micro-batches): ``clip_fraction``, the share of
     tokens where the bound was active; ``kl_old``, the k1 estimate of KL(old, new).

@@ -1,0 +1,35 @@
+"""Dr.GRPO: GRPO without the division by the deviation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from agents.credit.base import Credit, GroupSignals, Track
+from agents.credit.ragged import constant, episode_scores
+from agents.credit.statistics import standardize
+
+
+@dataclass(frozen=True)
+class DrGrpo:
+    """Every step of an attempt gets the distance of the attempt's score from the group's mean.
+
+        A_it = S_i - mean(S)
+
+    Units: units of the score, so a group of mixed success weighs more than a nearly uniform one;
+    with n attempts this is (n - 1) / n times RLOO. The paper's loss divides the sum over tokens
+    by a constant length: reduction "seq_mean_token_sum_norm".
+
+    Degenerate groups: equal scores, and so a single attempt, give exactly zero.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("outcome",)
+    granularity: ClassVar[str] = "attempt"
+    source: ClassVar[str] = "Liu et al. 2025, arXiv:2503.20783"
+
+    process_weight: float = 0.0
+
+    def __call__(self, group: GroupSignals) -> Credit:
+        """Return one track; see the class for the equation."""
+        scores_G = episode_scores(group, self.process_weight)
+        return (Track(constant(standardize(scores_G, "none", 0.0), group)),)

@@ -1,0 +1,54 @@
+"""Reward-SQL: the attempt's rank decides the direction, the step's score the size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from agents.credit.base import Credit, GroupSignals, Track
+from agents.credit.settings import check_choice, check_range
+from agents.credit.statistics import Scale, standardize
+
+
+@dataclass(frozen=True)
+class RewardSql:
+    """In a good attempt the good steps get more, in a bad attempt the bad steps lose more.
+
+        b_i  = outcome_i + mean_t step_score_it
+        a_i  = Z(b_i)
+        A_it = a_i * step_score_it          if a_i > 0
+             = a_i * (1 - step_score_it)    otherwise
+
+    step_score_it in [0, 1] is a process reward model's probability that step t is right.
+
+    Units: standard deviations of b, scaled down by a factor in [0, 1].
+
+    Degenerate groups: equal b, and so a single attempt, give exactly zero.
+
+    Two differences from the released code, both on purpose. It averages the distinct values of
+    the row, so two steps with the same score count once; here every step counts. And its factor
+    for a bad attempt is 1 - (score + outcome), which turns negative for a right answer below the
+    group's mean and so pushes its steps up while meaning to push them down; here the outcome is
+    left out of the factor on both sides.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("outcome", "step_score")
+    granularity: ClassVar[str] = "step"
+    source: ClassVar[str] = "Reward-SQL, arXiv:2505.04671"
+
+    scale: Scale = "unbiased"
+    epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        check_choice(self, "scale", Scale)
+        check_range(self, 0.0, np.inf, "epsilon")
+
+    def __call__(self, group: GroupSignals) -> Credit:
+        """Return one track; see the class for the equations."""
+        score_GS = group.learned("step_score")
+        mean_G = np.array([score_S.mean() for score_S in score_GS])
+        rank_G = standardize(group.outcome_G + mean_G, self.scale, self.epsilon)
+        rows = zip(rank_G, score_GS, strict=True)
+        return (Track(tuple(a * (s_S if a > 0 else 1.0 - s_S) for a, s_S in rows)),)
