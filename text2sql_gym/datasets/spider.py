@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from text2sql_gym.datasets.hardness import hardness
 from text2sql_gym.datasets.layout import (
     first_existing,
     golds_of,
@@ -63,15 +64,19 @@ def load_spider(
 ) -> tuple[Task, ...]:
     """Load one split (see `SPLITS`) in the order of its file; the id is the position in it.
 
-    `data_dir` is Spider's folder or its parent. Spider states no difficulty, so it is left empty.
+    `data_dir` is Spider's folder or its parent. `Task.difficulty` is Spider's own hardness of the
+    first gold query, computed by `hardness` since the files do not state it.
     """
     files = lookup(SPLITS, split, "split of spider")
     root = _root(require_dir(data_dir, "spider", _HOW))
     path = first_existing([root / name for name in files], "spider", _HOW)
     folders = _database_folders(root, path, split)
+    records = read_records(path)
+    ids = [text_of(record, ["db_id"], f"{path}, record {n}") for n, record in enumerate(records)]
+    databases = {db_id: _database(db_id, folders) for db_id in dict.fromkeys(ids)}
     tasks = (
-        _task(record, f"spider/{split}/{number}", folders)
-        for number, record in enumerate(read_records(path))
+        _task(record, f"spider/{split}/{number}", db_id, databases[db_id])
+        for number, (record, db_id) in enumerate(zip(records, ids, strict=True))
     )
     return with_databases(tasks, "spider", skip_missing=skip_missing_databases)
 
@@ -87,15 +92,19 @@ def _database_folders(root: Path, questions: Path, split: str) -> list[Path]:
     return [beside, own]
 
 
-def _task(record: Mapping[str, Any], task_id: str, folders: list[Path]) -> Task:
-    db_id = text_of(record, ["db_id"], task_id)
+def _database(db_id: str, folders: list[Path]) -> str:
     paths = [folder / db_id / f"{db_id}.sqlite" for folder in folders]
-    database = next((path for path in paths if path.is_file()), paths[-1])
+    return str(next((path for path in paths if path.is_file()), paths[-1]).resolve())
+
+
+def _task(record: Mapping[str, Any], task_id: str, db_id: str, database: str) -> Task:
+    golds = golds_of(record, ["query", "SQL"], task_id)
     return Task(
         task_id=task_id,
-        database=str(database.resolve()),
+        database=database,
         question=text_of(record, _QUESTION_KEYS, task_id).strip(),
-        gold_sql=golds_of(record, ["query", "SQL"], task_id),
+        gold_sql=golds,
+        difficulty=hardness(golds[0]),
         source="spider",
         database_id=db_id,
     )
