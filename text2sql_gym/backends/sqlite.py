@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import weakref
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -60,24 +61,29 @@ class SqliteBackend:
         A result above 32 MB or two million cells is cut too (``complete=False``). A statement gets
         the same answer every time, unless the wall clock stops it.
         """
-        database, started = self._database(), perf_counter()
+        database, deadline = self._database(), perf_counter() + self._limits.seconds
         result = self._run_here(database, sql, max_rows)
-        return _table(result or self._run_in_worker(database, sql, max_rows, started))
+        if result is None:
+            pool, left = worker_pool(self._limits.memory_mb), deadline - perf_counter()
+            result = database.run_heavy(pool, sql, max_rows, max(left, 0.001))
+        return _table(result)
 
     def submit(self, sql: str, *, max_rows: int) -> Future[Table]:
         """Run one SELECT beside others: as `execute`, but the answer is a future.
 
         A light statement is answered before this returns; the others run side by side in the
-        worker processes. The future raises what `execute` would raise.
+        worker processes. The time a statement waits for a worker does not count against it.
+        The future raises what `execute` would raise; it is cancelled if it still waits for a
+        worker when the last backend of the process closes.
         """
-        database, started = self._database(), perf_counter()
+        database, deadline = self._database(), perf_counter() + self._limits.seconds
         done: Future[Table] = Future()
         try:
             result = self._run_here(database, sql, max_rows)
             if result is None:
-                return worker_pool(self._limits.memory_mb).submit(
-                    lambda: _table(self._run_in_worker(database, sql, max_rows, started))
-                )
+                pool, left = worker_pool(self._limits.memory_mb), deadline - perf_counter()
+                run = partial(database.run_heavy, pool, sql, max_rows, max(left, 0.001))
+                return pool.submit(lambda: _table(run()))
             done.set_result(_table(result))
         except (ToolError, EnvironmentFault) as error:
             done.set_exception(error)
@@ -96,13 +102,6 @@ class SqliteBackend:
         if result is None and not self._isolated:
             result = database.run_light(sql, max_rows)
         return result
-
-    def _run_in_worker(
-        self, database: SharedDatabase, sql: str, max_rows: int, started: float
-    ) -> Result:
-        """Run a statement in a worker for the time that is left to it."""
-        left = max(0.001, started + self._limits.seconds - perf_counter())
-        return database.run_heavy(sql, max_rows, left)
 
     def _open(self) -> None:
         self._generation = generation()

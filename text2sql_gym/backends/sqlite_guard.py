@@ -34,7 +34,7 @@ RESULT_BYTES = 32_000_000
 RESULT_CELLS = 2_000_000
 """How many cells one result may have; a larger result is cut."""
 
-SELECT_ONLY = "only SELECT statements are allowed (no writes, PRAGMA, ATTACH or transactions)"
+SELECT_ONLY = "only SELECT is allowed (no writes, PRAGMA, ATTACH, EXPLAIN or transactions)"
 
 _ESCALATED = frozenset(
     # one call of these may take seconds or much memory whatever the length limit, and cannot be
@@ -64,9 +64,9 @@ _BROKEN_FILE = frozenset(
     (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
 )
 
-_EXPLAIN = re.compile(
-    r"(?:[\s;\ufeff]|--[^\n]*(?:\n|$)|/\*(?:[^*]|\*(?!/))*\*/)*explain\b", re.IGNORECASE
-)
+_BLANK = r"(?:[\s;\ufeff]|--[^\n]*(?:\n|$)|/\*(?:[^*]|\*(?!/))*(?:\*/|$))*"
+_NOTHING = re.compile(_BLANK)
+_EXPLAIN = re.compile(_BLANK + r"explain\b", re.IGNORECASE)
 
 
 class Refused(Exception):
@@ -157,7 +157,7 @@ class GuardedConnection:
             raise Refused("sql_error", "the statement contains a NUL character")
         lower = sql.lower()
         if "explain" in lower and _EXPLAIN.match(sql):
-            raise Refused("not_allowed", "EXPLAIN is not allowed; " + SELECT_ONLY)
+            raise Refused("not_allowed", SELECT_ONLY)
         if self._tier.killable:
             return
         # WITH and views can make a short text expand without bound before it even starts
@@ -168,7 +168,7 @@ class GuardedConnection:
         cursor = self._connection.execute(sql)
         try:
             if cursor.description is None:
-                raise Refused("sql_error", "no statement: the text is empty or only a comment")
+                raise _no_result(sql)
             columns = tuple([column[0] for column in cursor.description])
             rows, complete = self._rows(cursor, max_rows, len(columns))
         finally:
@@ -223,6 +223,9 @@ class GuardedConnection:
             raise Refused("sql_error", "out of memory", repeatable=False) from error
         if code in _BROKEN_FILE:
             raise Refused("fault", message, repeatable=False) from error
+        if code in (sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_AUTH):
+            # sqlite3 swallows what a signal handler raises inside a callback; do not lose Ctrl-C
+            raise KeyboardInterrupt("a signal arrived while SQLite ran") from error
         raise _refusal_of_module(error, message) from error
 
     def _protect(self) -> None:
@@ -341,6 +344,13 @@ def _ignore_missing(connection: sqlite3.Connection, sql: str) -> None:
         connection.execute(sql).fetchall()
     except sqlite3.OperationalError:  # a build of SQLite without JSON
         return
+
+
+def _no_result(sql: str) -> Refused:
+    """Say why a text that SQLite accepts has no columns; some commands find nothing to do."""
+    if _NOTHING.fullmatch(sql):
+        return Refused("sql_error", "no statement: the text is empty or only a comment")
+    return Refused("not_allowed", SELECT_ONLY)
 
 
 def _refusal_of_module(error: Exception, message: str) -> Refused:

@@ -178,9 +178,9 @@ class WorkerPool:
             return [worker.pid for worker in (*self._free, *self._busy, *spare)]
 
     def close(self) -> None:
-        """Stop every worker and thread; statements under way are finished first."""
+        """Stop every worker and thread; statements under way end first, others are cancelled."""
         if self._threads is not None:
-            self._threads.shutdown()
+            self._threads.shutdown(cancel_futures=True)
         with self._changed:
             while self._busy:
                 self._changed.wait()

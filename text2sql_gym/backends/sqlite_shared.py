@@ -12,7 +12,7 @@ from pathlib import Path
 
 from text2sql_gym.backends.sqlite_cache import Failure, ResultCache
 from text2sql_gym.backends.sqlite_guard import LIGHT, Escalate, GuardedConnection, Refused
-from text2sql_gym.backends.sqlite_pool import WorkerLost, close_pools, disown_pools, worker_pool
+from text2sql_gym.backends.sqlite_pool import WorkerLost, WorkerPool, close_pools, disown_pools
 from text2sql_gym.backends.sqlite_schema import read_schema
 from text2sql_gym.errors import EnvironmentFault
 from text2sql_gym.types import CallOutcome, Limits, Schema, Table
@@ -75,12 +75,12 @@ class SharedDatabase:
         table = Table(columns, tuple(rows), complete, frozenset(reads))
         return self._remember(sql, max_rows, table, _LIGHT_CACHED_CELLS)
 
-    def run_heavy(self, sql: str, max_rows: int, seconds: float) -> Result:
+    def run_heavy(self, pool: WorkerPool, sql: str, max_rows: int, seconds: float) -> Result:
         """Run a statement in a worker process, for at most that many seconds."""
         limits = self._limits
         request = (self.path, self._version, sql, max_rows, limits.vm_steps, seconds)
         try:
-            answer = worker_pool(limits.memory_mb).ask(marshal.dumps(request), seconds)
+            answer = pool.ask(marshal.dumps(request), seconds)
         except WorkerLost as lost:
             if lost.late:
                 return Failure("stopped: the statement ran too long", CallOutcome.TIMEOUT)
