@@ -51,6 +51,11 @@ def fits(rows: Sequence[Row], segments: Sequence[Segment]) -> bool:
     return True
 
 
+def cuts_a_tie(segments: Sequence[Segment]) -> bool:
+    """Say whether a LIMIT leaves some of the rows out that tie with its last ones."""
+    return any(part.count < len(part.rows) for part in segments)
+
+
 def segments_of(
     sql: str, table: Table, database: Backend, limits: Limits, relative: float
 ) -> tuple[Segment, ...]:

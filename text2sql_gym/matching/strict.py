@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import sqlglot
 from sqlglot import exp
 
 from text2sql_gym.backends.base import Backend
+from text2sql_gym.errors import GoldError, ToolError
 from text2sql_gym.matching.base import Gold, run_gold
 from text2sql_gym.matching.cells import has_floats, numbers_of, snapped, snapping
-from text2sql_gym.matching.ordering import Segment, fits, segment, segments_of
+from text2sql_gym.matching.columns import arranged, arrangements
+from text2sql_gym.matching.companions import companion, sqlite_file
+from text2sql_gym.matching.ordering import Segment, cuts_a_tie, fits, segment, segments_of
+from text2sql_gym.matching.variants import variants_of
 from text2sql_gym.types import Limits, Row, Table
+
+
+@dataclass(frozen=True)
+class _Variant:
+    """The gold query on one perturbed copy of the database."""
+
+    path: Path
+    gold: Gold
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    segments: tuple[Segment, ...]
+    variants: tuple[_Variant, ...]
 
 
 @dataclass(frozen=True)
@@ -31,34 +49,68 @@ class Strict:
       `relative`; see `same_cell`.
     - A prediction that reads no table is wrong when the gold query reads one.
     - A result that was cut never matches.
+    - With `variants` = n, it must also be right on n perturbed copies of an SQLite database, made
+      from `seed`; see `variants_of`. A copy counts for a gold query when the query runs there,
+      has rows, and does not cut a tie.
 
     The rules follow a study of fifteen published evaluators; the tolerance of nine significant
-    digits and the cap on arrangements are choices made here.
+    digits, the cap on arrangements and the copies are choices made here.
     """
 
     relative: float = 1e-9
     max_arrangements: int = 120
+    variants: int = 2
+    seed: int = 0
 
     def prepare(self, sql: str, database: Backend, limits: Limits) -> Gold:
         """Run the gold query, once more where its ORDER BY or LIMIT leaves a choice."""
         table = run_gold(sql, database, limits)
-        return Gold(sql, table, segments_of(sql, table, database, limits, self.relative))
+        segments = segments_of(sql, table, database, limits, self.relative)
+        variants = tuple(self._variants(sql, database, limits)) if table.reads else ()
+        return Gold(sql, table, _Prepared(segments, variants))
 
     def __call__(
         self, sql: str, table: Table, gold: Gold, database: Backend, limits: Limits
     ) -> float:
+        """Compare with the gold result, then with the gold result on every copy."""
+        if not self._same(table, gold) or not _reads_as_required(sql, table, gold):
+            return 0.0
+        copies: tuple[_Variant, ...] = gold.prepared.variants
+        return float(all(self._agrees(sql, copy, database, limits) for copy in copies))
+
+    def _variants(self, sql: str, database: Backend, limits: Limits) -> Iterator[_Variant]:
+        path = sqlite_file(database.url)
+        if path is None or not self.variants:
+            return
+        here = replace(self, variants=0)
+        for copy in variants_of(path, self.variants, self.seed):
+            try:
+                gold = here.prepare(sql, companion(database, copy, limits), limits)
+            except GoldError:  # it runs where it matters; here it proves nothing
+                continue
+            if gold.table.rows and not cuts_a_tie(gold.prepared.segments):
+                yield _Variant(copy, gold)
+
+    def _agrees(self, sql: str, copy: _Variant, database: Backend, limits: Limits) -> bool:
+        try:
+            backend = companion(database, copy.path, limits)
+            return self._same(backend.execute(sql, max_rows=limits.compared_rows), copy.gold)
+        except ToolError:
+            return False
+
+    def _same(self, table: Table, gold: Gold) -> bool:
         """Compare: equal lists at once, then bags, then tolerance and columns."""
         if not table.complete or _shape(table) != _shape(gold.table):
-            return 0.0
-        if not _reads_as_required(sql, table, gold):
-            return 0.0
-        if table.rows == gold.table.rows:
-            return 1.0
-        return float(self._same_rows(table.rows, gold.prepared))
+            return False
+        segments: tuple[Segment, ...] = gold.prepared.segments
+        return (
+            table.rows == gold.table.rows
+            or fits(table.rows, segments)
+            or self._nearly_fits(table.rows, segments)
+        )
 
-    def _same_rows(self, rows: tuple[Row, ...], segments: tuple[Segment, ...]) -> bool:
-        if fits(rows, segments):
-            return True
+    def _nearly_fits(self, rows: tuple[Row, ...], segments: tuple[Segment, ...]) -> bool:
+        """Compare under the tolerance and every arrangement of columns."""
         gold_rows = tuple(itertools.chain.from_iterable(part.rows for part in segments))
         if has_floats(rows) or has_floats(gold_rows):
             moved = snapping(numbers_of(rows) | numbers_of(gold_rows), self.relative)
@@ -66,33 +118,9 @@ class Strict:
             segments = tuple(segment(part.count, snapped(part.rows, moved)) for part in segments)
             gold_rows = snapped(gold_rows, moved)
         return any(
-            fits([tuple([row[column] for column in arrangement]) for row in rows], segments)
-            for arrangement in self._arrangements(rows, gold_rows)
+            fits(arranged(rows, arrangement), segments)
+            for arrangement in arrangements(rows, gold_rows, self.max_arrangements)
         )
-
-    def _arrangements(
-        self, rows: Sequence[Row], gold_rows: Sequence[Row]
-    ) -> Iterator[tuple[int, ...]]:
-        """List assignments of columns in which each holds values of its gold column."""
-        bags = [Counter(column) for column in zip(*rows, strict=True)]
-        choices = [
-            [place for place, bag in enumerate(bags) if bag <= gold_bag]
-            for gold_bag in map(Counter, zip(*gold_rows, strict=True))
-        ]
-        return itertools.islice(_assignments(choices, ()), self.max_arrangements)
-
-
-def _assignments(
-    choices: Sequence[Sequence[int]], chosen: tuple[int, ...]
-) -> Iterator[tuple[int, ...]]:
-    """Take one column from each list of choices, none twice; the given order comes first."""
-    place = len(chosen)
-    if place == len(choices):
-        yield chosen
-        return
-    for column in sorted(choices[place], key=lambda column: column != place):
-        if column not in chosen:
-            yield from _assignments(choices, (*chosen, column))
 
 
 def _shape(table: Table) -> tuple[int, int]:
@@ -112,6 +140,8 @@ def _reads_as_required(sql: str, table: Table, gold: Gold) -> bool:
 
 def _names_a_table(sql: str) -> bool:
     try:
-        return sqlglot.parse_one(sql, dialect="sqlite").find(exp.Table) is not None
+        tree = sqlglot.parse_one(sql, dialect="sqlite")
     except sqlglot.errors.SqlglotError:
         return True
+    local = {expression.alias.lower() for expression in tree.find_all(exp.CTE)}
+    return any(table.name.lower() not in local for table in tree.find_all(exp.Table))
