@@ -7,6 +7,7 @@ from functools import partial
 
 from text2sql_gym.matching.base import Gold, Matcher
 from text2sql_gym.matching.bird_ex import BirdEx
+from text2sql_gym.matching.r_ves import RVes
 from text2sql_gym.matching.soft_f1 import SoftF1
 from text2sql_gym.matching.spider_test_suite import SpiderTestSuite
 from text2sql_gym.matching.strict import Strict
@@ -18,6 +19,7 @@ MATCHERS: dict[str, Callable[[], Matcher]] = {
     "spider_test_suite": SpiderTestSuite,
     "spider_test_suite_keep_distinct": partial(SpiderTestSuite, keep_distinct=True),
     "soft_f1": SoftF1,
+    "r_ves": RVes,
 }
 
 __all__ = ["MATCHERS", "Gold", "Matcher"]

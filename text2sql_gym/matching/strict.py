@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,17 +22,11 @@ from text2sql_gym.types import Limits, Row, Table
 
 
 @dataclass(frozen=True)
-class _Variant:
-    """The gold query on one perturbed copy of the database."""
-
-    path: Path
-    gold: Gold
-
-
-@dataclass(frozen=True)
 class _Prepared:
+    """Groups of tied gold rows, and the gold query on copies of the database, by their number."""
+
     segments: tuple[Segment, ...]
-    variants: tuple[_Variant, ...]
+    copies: Mapping[int, Gold]
 
 
 @dataclass(frozen=True)
@@ -66,8 +60,8 @@ class Strict:
         """Run the gold query, once more where its ORDER BY or LIMIT leaves a choice."""
         table = run_gold(sql, database, limits)
         segments = segments_of(sql, table, database, limits, self.relative)
-        variants = tuple(self._variants(sql, database, limits)) if table.reads else ()
-        return Gold(sql, table, _Prepared(segments, variants))
+        copies = dict(self._golds_on_copies(sql, database, limits)) if table.reads else {}
+        return Gold(sql, table, _Prepared(segments, copies))
 
     def __call__(
         self, sql: str, table: Table, gold: Gold, database: Backend, limits: Limits
@@ -75,26 +69,34 @@ class Strict:
         """Compare with the gold result, then with the gold result on every copy."""
         if not self._same(table, gold) or not _reads_as_required(sql, table, gold):
             return 0.0
-        copies: tuple[_Variant, ...] = gold.prepared.variants
-        return float(all(self._agrees(sql, copy, database, limits) for copy in copies))
+        golds: Mapping[int, Gold] = gold.prepared.copies
+        if not golds:
+            return 1.0
+        copies = self._copies(database)
+        return float(
+            all(self._agrees(sql, companion(database, copies[number], limits), copy_gold, limits)
+                for number, copy_gold in golds.items())
+        )
 
-    def _variants(self, sql: str, database: Backend, limits: Limits) -> Iterator[_Variant]:
+    def _copies(self, database: Backend) -> tuple[Path, ...]:
         path = sqlite_file(database.url)
-        if path is None or not self.variants:
-            return
-        here = replace(self, variants=0)
-        for copy in variants_of(path, self.variants, self.seed):
+        return variants_of(path, self.variants, self.seed) if path and self.variants else ()
+
+    def _golds_on_copies(
+        self, sql: str, database: Backend, limits: Limits
+    ) -> Iterator[tuple[int, Gold]]:
+        alone = replace(self, variants=0)
+        for number, copy in enumerate(self._copies(database)):
             try:
-                gold = here.prepare(sql, companion(database, copy, limits), limits)
+                gold = alone.prepare(sql, companion(database, copy, limits), limits)
             except GoldError:  # it runs where it matters; here it proves nothing
                 continue
             if gold.table.rows and not cuts_a_tie(gold.prepared.segments):
-                yield _Variant(copy, gold)
+                yield number, gold
 
-    def _agrees(self, sql: str, copy: _Variant, database: Backend, limits: Limits) -> bool:
+    def _agrees(self, sql: str, copy: Backend, gold: Gold, limits: Limits) -> bool:
         try:
-            backend = companion(database, copy.path, limits)
-            return self._same(backend.execute(sql, max_rows=limits.compared_rows), copy.gold)
+            return self._same(copy.execute(sql, max_rows=limits.compared_rows), gold)
         except ToolError:
             return False
 

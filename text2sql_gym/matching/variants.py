@@ -42,7 +42,7 @@ def variants_of(path: Path, count: int, seed: int) -> tuple[Path, ...]:
     """
     status = path.stat()
     # a forked process must not use copies that its parent may remove
-    key = (str(path.resolve()), status.st_mtime_ns, status.st_size, count, seed, os.getpid())
+    key = (str(path), status.st_mtime_ns, status.st_size, count, seed, os.getpid())
     with _lock:
         if key not in _made:
             _made[key] = _make(path, count, seed)
