@@ -66,13 +66,15 @@ def draw_blueprint(lines: Sequence[str], random: Random) -> tuple[TablePlan, ...
     nouns = {entity.nouns[0]: random.choice(entity.nouns) for entity in entities}
     use_plural = random.random() < 0.75
     id_style = random.choice(_ID_STYLES)
+    names = _column_names(random)
+    common = random.sample(COMMON_ATTRIBUTES, 2)
     tables: dict[str, TablePlan] = {}
     for entity in entities:
         noun = nouns[entity.nouns[0]]
         name = _modified(plural(noun) if use_plural or is_keyword(noun) else noun, random)
         keys = [ColumnPlan(id_style.format(noun=noun), "id")]
         keys += _links(entity, tables, nouns, id_style)
-        columns = (*keys, *_attributes(entity, _MAX_COLUMNS - len(keys), random))
+        columns = (*keys, *_attributes(entity, _MAX_COLUMNS - len(keys), common, names, random))
         tables[entity.nouns[0]] = TablePlan(name, columns, _rows(entity, entities, random))
     return _with_coded(list(tables.values()), random)
 
@@ -116,29 +118,37 @@ def _links(
     ]
 
 
-def _attributes(entity: Entity, room: int, random: Random) -> list[ColumnPlan]:
-    """Draw the name, if the entity has one, and two or three attributes; one may be foreign."""
+def _column_names(random: Random) -> dict[str, str]:
+    """Choose one name for each attribute: what two tables both have, they call alike."""
+    known = {"person": PERSON_COLUMNS, "title": TITLE_COLUMNS}
+    known |= {key: WORDS[key][0] for key in WORDS} | {key: NUMBERS[key][0] for key in NUMBERS}
+    return {key: random.choice(names.split("/")) for key, names in known.items()}
+
+
+def _attributes(
+    entity: Entity, room: int, common: list[str], names: dict[str, str], random: Random
+) -> list[ColumnPlan]:
+    """Draw the name, if the entity has one, and two or three attributes.
+
+    One of them may be one of `common`, which the tables of a database share.
+    """
     named = [key for key in entity.attributes if key in ("person", "title")]
     others = [key for key in entity.attributes if key not in named]
     random.shuffle(others)
-    if random.random() < 0.4:
-        others[0] = random.choice([key for key in COMMON_ATTRIBUTES if key not in others])
+    if random.random() < 0.5:
+        others[:1] = [key for key in random.sample(common, 1) if key not in others] or others[:1]
     kept = others[: min(room - len(named), random.choice((2, 3, 3)))]
     columns: dict[str, ColumnPlan] = {}
-    for column in (_column(key, random) for key in [*named, *kept]):
+    for column in (_column(key, names[key], random) for key in [*named, *kept]):
         columns.setdefault(column.name, column)
     return list(columns.values())
 
 
-def _column(key: str, random: Random) -> ColumnPlan:
+def _column(key: str, name: str, random: Random) -> ColumnPlan:
     if key in ("person", "title"):
-        names = PERSON_COLUMNS if key == "person" else TITLE_COLUMNS
-        coded = key == "title" and random.random() < 0.1
-        return ColumnPlan(random.choice(names.split("/")), key, coded=coded)
+        return ColumnPlan(name, key, coded=key == "title" and random.random() < 0.1)
     if key in WORDS:
-        name = random.choice(WORDS[key][0].split("/"))
         return ColumnPlan(name, "words", key, coded=random.random() < 0.4)
-    name = random.choice(NUMBERS[key][0].split("/"))
     if random.random() < 0.2 and key in PREFIXED:
         name = f"{random.choice(NUMBER_PREFIXES)}_{name}"
     return ColumnPlan(name, "number", key)

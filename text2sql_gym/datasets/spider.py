@@ -86,10 +86,13 @@ def _root(folder: Path) -> Path:
 
 
 def _database_folders(root: Path, questions: Path, split: str) -> list[Path]:
-    """Spider's own folder last: it is the one a missing database is reported under."""
-    beside = questions.parent / "database"
-    own = root / ("test_database" if split == "test" else "database")
-    return [beside, own]
+    """Where databases lie; a missing one is reported under the last folder.
+
+    The test split has its own copies, some of databases that also occur in dev.
+    """
+    if split == "test":
+        return [root / "test_database"]
+    return [questions.parent / "database", root / "database"]
 
 
 def _database(db_id: str, folders: list[Path]) -> str:

@@ -6,12 +6,15 @@ import re
 from collections.abc import Mapping, Sequence
 
 _KEYWORDS = frozenset(
-    "all and as between by case check column current default delete desc distinct drop else end "
-    "except exists for from full group having if in index inner insert intersect into is join key "
-    "left like limit match natural not null of offset on or order outer plan primary query range "
-    "references release replace right row rows select set table then to transaction trigger union "
-    "unique update using values view when where window with".split()
+    "add all alter and as autoincrement between case cast check collate commit constraint create "
+    "cross current_date current_time current_timestamp default deferrable delete distinct drop "
+    "else escape except exists false foreign from full group having if in index inner insert "
+    "intersect into is isnull join left like limit match natural not nothing notnull null on or "
+    "order outer primary raise references returning right rowid select set table then to "
+    "transaction true union unique update using values when where".split()
 )
+"""The words that SQLite does not take, or takes for something else, as a bare name."""
+
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _WORDS = re.compile(r"[A-Za-z]+([ _-][A-Za-z]+)*\Z")

@@ -46,8 +46,8 @@ def make_questions(
 ) -> tuple[Question, ...]:
     """Return up to `count` questions, no two with the same gold query.
 
-    A template comes back only when the others of its kind had their turn on this database. A
-    small database may give fewer than `count`.
+    A template comes back, beyond its weight, only when the others of its kind had their turn on
+    this database. A small database may give fewer than `count`.
     """
     questions: dict[str, Question] = {}
     pools: _Pools = {}
@@ -68,6 +68,7 @@ def make_questions(
 def _next_template(pools: _Pools, kind: tuple[str, bool], random: Random) -> Template:
     """Take a template of that grade, looked up or not; refill its pool when it is empty."""
     if not pools.get(kind):
-        pools[kind] = [t for t in TEMPLATES.values() if (t.grade, t.looked_up) == kind]
+        fitting = [t for t in TEMPLATES.values() if (t.grade, t.looked_up) == kind]
+        pools[kind] = [template for template in fitting for _ in range(template.weight)]
         random.shuffle(pools[kind])
     return pools[kind].pop()

@@ -157,17 +157,23 @@ def _addable(draw: Draw, slot: str, source: str) -> None:
     draw.set_column(slot, draw.choose(fits))
 
 
-def _shared(draw: Draw, slot: str, source: str) -> None:
-    """``"c=tp.shared"``: a category of `t` that `p` has under the same name, neither coded."""
-    first, second = (draw.profile.table(draw.tables[name]) for name in source)
-    others = {column.name: column for column in second.columns if column.role in _ASKED}
+def _shared(draw: Draw, slot: str, _: str) -> None:
+    """``"c=shared"``: tables `t` and `p` that both have a column `c`, neither of them coded."""
     fits = [
-        column
-        for column in first.columns
-        if column.role is Role.CATEGORY and column.quotable
-        if column.name in others and others[column.name].quotable
+        (column, other)
+        for column in _combinable(draw.profile)
+        for other in _combinable(draw.profile)
+        if (column.name, column.role) == (other.name, other.role) and column.table != other.table
     ]
-    draw.set_column(slot, draw.choose(fits))
+    column, other = draw.choose(fits)
+    draw.set_table("t", column.table)
+    draw.set_table("p", other.table)
+    draw.set_column(slot, column)
+
+
+def _combinable(profile: DatabaseProfile) -> list[ColumnProfile]:
+    columns = [column for table in profile.tables for column in table.columns]
+    return [c for c in columns if c.role in (Role.CATEGORY, Role.YEAR) and c.quotable]
 
 
 def _value(draw: Draw, slot: str, source: str) -> None:

@@ -77,6 +77,7 @@ HARD = (
             "Show the {m} of {p} not linked to any of the {t}.",
             "Find the {m} of all {p} that never appear in {t}.",
         ),
+        weight=2,
     ),
     Template(
         "lookup_join_count", "hard", ("on=link", "u=p.coded", "s=u.spoken"),
@@ -152,6 +153,7 @@ EXTRA = (
             'What is the {c} of the {t} of {p} of {q} with {d} "{v}"?',
             'Through {p}, show the {c} of {t} for {q} whose {d} is "{v}".',
         ),
+        weight=2,
     ),
     Template(
         "two_hops_count", "extra", ("on=chain", "d=q.plain", "v=d.value"),
@@ -162,6 +164,7 @@ EXTRA = (
             'For {q} with {d} "{v}", count the {t} of their {p}.',
             'Through {p}, how many {t} belong to {q} with {d} "{v}"?',
         ),
+        weight=2,
     ),
     Template(
         "meeting", "extra", ("on=star", "d=q.plain", "v=d.value", "c=p.label"),
@@ -172,6 +175,7 @@ EXTRA = (
             'Without repeats, show the {c} of {p} with {t} for {q} of {d} "{v}".',
             'For {q} with {d} "{v}", give every distinct {c} of {p} in their {t}.',
         ),
+        weight=2,
     ),
     Template(
         "lookup_meeting", "extra", ("on=star", "u=q.coded", "s=u.spoken", "c=p.label"),
@@ -207,7 +211,7 @@ EXTRA = (
         "GROUP BY {MM} ORDER BY COUNT(*) DESC",
     ),
     Template(
-        "union", "extra", ("on=link", "c=tp.shared"),
+        "union", "extra", ("c=shared",),
         "SELECT {C} FROM {T} UNION SELECT {C} FROM {P}",
         (
             "List every different {c} found in {t} or in {p}.",
@@ -215,6 +219,7 @@ EXTRA = (
             "Show each {c} that occurs in {t}, in {p} or in both.",
             "Without repeats, give the {c} of all {t} and all {p}.",
         ),
+        weight=5,
     ),
 )
 

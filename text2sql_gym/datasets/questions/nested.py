@@ -91,6 +91,7 @@ EXTRA = (
             'Show the {c} values shared by {t} of {d} "{v}" and {t} of {d} "{w}".',
             'Find the {c} that {t} with {d} "{v}" and those with "{w}" have in common.',
         ),
+        weight=2,
     ),
     Template(
         "difference", "extra", ("t=table", "c=t.category", "d=t.plain", "v=d.value"),
@@ -101,6 +102,7 @@ EXTRA = (
             'Show the {c} values of {t} without any {d} "{v}".',
             'Find every {c} for which none of the {t} has the {d} "{v}".',
         ),
+        weight=3,
     ),
 )
 

@@ -190,7 +190,7 @@ def _column(
     ]
     role = _role(set(types), values, rows - missing)
     if role is Role.OTHER or role is Role.NUMBER and _LABEL.search(name):
-        return ColumnProfile(table, name, role)
+        return ColumnProfile(table, name, Role.OTHER)
     kept = tuple(values[:: 1 + len(values) // _MAX_VALUES])
     said: Mapping[str, str] = {}
     if spoken is not None:

@@ -18,7 +18,8 @@ class Template:
     """A kind of question: what to draw, how to ask, what the answer is.
 
     `steps` are those of `draw.STEPS`. `order` is a query for the sort keys of a result that is
-    cut by a LIMIT, in the order of the cut: they must differ down to one row below it.
+    cut by a LIMIT, in the order of the cut: they must differ down to one row below it. `weight`
+    says how often the template is tried; above 1 for those that few databases suit.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Template:
     sql: str
     wordings: tuple[str, ...]
     order: str = ""
+    weight: int = 1
 
     @property
     def looked_up(self) -> bool:
