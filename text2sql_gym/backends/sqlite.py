@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Callable
 from concurrent.futures import Future
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -63,10 +63,7 @@ class SqliteBackend:
         """
         database, deadline = self._database(), perf_counter() + self._limits.seconds
         result = self._run_here(database, sql, max_rows)
-        if result is None:
-            pool, left = worker_pool(self._limits.memory_mb), deadline - perf_counter()
-            result = database.run_heavy(pool, sql, max_rows, max(left, 0.001))
-        return _table(result)
+        return _table(result or self._heavy(database, sql, max_rows, deadline)())
 
     def submit(self, sql: str, *, max_rows: int) -> Future[Table]:
         """Run one SELECT beside others: as `execute`, but the answer is a future.
@@ -81,9 +78,8 @@ class SqliteBackend:
         try:
             result = self._run_here(database, sql, max_rows)
             if result is None:
-                pool, left = worker_pool(self._limits.memory_mb), deadline - perf_counter()
-                run = partial(database.run_heavy, pool, sql, max_rows, max(left, 0.001))
-                return pool.submit(lambda: _table(run()))
+                run = self._heavy(database, sql, max_rows, deadline)
+                return worker_pool(self._limits.memory_mb).submit(lambda: _table(run()))
             done.set_result(_table(result))
         except (ToolError, EnvironmentFault) as error:
             done.set_exception(error)
@@ -95,13 +91,30 @@ class SqliteBackend:
 
     def _run_here(self, database: SharedDatabase, sql: str, max_rows: int) -> Result | None:
         """Answer from memory or in this process; None when the statement needs a worker."""
-        if len(sql) > self._limits.sql_characters:
-            limit = self._limits.sql_characters
-            return Failure(f"the statement is longer than {limit} characters", _SQL_ERROR)
+        limit = self._limits.sql_characters
+        if len(sql) > limit:
+            message = f"the statement is longer than {limit} characters"
+            return Failure(message, CallOutcome.SQL_ERROR, True)
         result = database.known(sql, max_rows) if self._cached else None
         if result is None and not self._isolated:
             result = database.run_light(sql, max_rows)
+            if result is not None and self._cached:
+                database.remember(sql, max_rows, result)
         return result
+
+    def _heavy(
+        self, database: SharedDatabase, sql: str, max_rows: int, deadline: float
+    ) -> Callable[[], Result]:
+        """Prepare a run in a worker for the time that is left now."""
+        pool, left = worker_pool(self._limits.memory_mb), max(0.001, deadline - perf_counter())
+
+        def run() -> Result:
+            result = database.run_heavy(pool, sql, max_rows, left)
+            if self._cached:
+                database.remember(sql, max_rows, result)
+            return result
+
+        return run
 
     def _open(self) -> None:
         self._generation = generation()
@@ -119,9 +132,6 @@ class SqliteBackend:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (self._path, self._limits, self._isolated, self._cached)
-
-
-_SQL_ERROR = CallOutcome.SQL_ERROR
 
 
 def _reopen(path: str, limits: Limits, isolated: bool, cached: bool) -> SqliteBackend:

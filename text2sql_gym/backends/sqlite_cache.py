@@ -12,10 +12,11 @@ from text2sql_gym.types import CallOutcome, Table
 
 
 class Failure(NamedTuple):
-    """A statement that failed, and would fail again."""
+    """A statement without a result. `repeatable` means that it would fail again."""
 
     message: str
     outcome: CallOutcome
+    repeatable: bool
 
 
 class ResultCache:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Callable
+from functools import lru_cache
 
 NOW = "2025-01-01 00:00:00"
 """What 'now' means in every statement, in UTC. The value is a choice of this package."""
@@ -77,7 +78,6 @@ def _constant(value: _Value) -> Callable[[], _Value]:
 
 def _stopped(name: str) -> Callable[..., _Value]:
     """Wrap a built-in date function so that it never reads the clock."""
-    plain = sqlite3.connect(":memory:", check_same_thread=False)
     first = TIME_ARGUMENTS[name]
     times = (first, first + 1) if name == "timediff" else (first,)
 
@@ -89,10 +89,16 @@ def _stopped(name: str) -> Callable[..., _Value]:
             if place < len(values) and _word(values[place]) == "now":
                 values[place] = NOW
         marks = ",".join("?" * len(values))
-        value: _Value = plain.execute(f"SELECT {name}({marks})", values).fetchone()[0]
+        value: _Value = _plain().execute(f"SELECT {name}({marks})", values).fetchone()[0]
         return value
 
     return call
+
+
+@lru_cache(maxsize=1)
+def _plain() -> sqlite3.Connection:
+    """Return an empty database, whose date functions are SQLite's own."""
+    return sqlite3.connect(":memory:", check_same_thread=False)
 
 
 def _word(value: _Value) -> str:

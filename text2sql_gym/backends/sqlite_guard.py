@@ -21,7 +21,7 @@ from text2sql_gym.backends.sqlite_clock import (
 )
 
 Row = tuple[None | int | float | str | bytes, ...]
-Reads = list[tuple[str, str]]
+Reads = frozenset[tuple[str, str]]
 Answer = tuple[tuple[str, ...], list[Row], bool, Reads]
 """Columns, rows, whether these are all rows, and the (table, column) pairs read."""
 
@@ -103,8 +103,8 @@ class Tier(NamedTuple):
     """whether 'now' is fixed at a cost per call: if not, such a statement is passed on"""
 
 
-LIGHT = Tier(4_000, 100, 0, _ALLOWED - _ESCALATED, 16_000, False, False)
-"""In the trainer's process: short, light statements."""
+LIGHT = Tier(4_000, 100, 0, _ALLOWED - _ESCALATED, 8_000, False, False)
+"""In the trainer's process: short, light statements. What it fetches first cannot weigh too much."""
 
 PLAIN = Tier(1_000_000, 1_000, 2, _ALLOWED, 64, True, False)
 """In a worker process: everything that is allowed, except 'now'."""
@@ -130,6 +130,7 @@ class GuardedConnection:
         self._ticks = 0
         self._deadline = 0.0
         self._reads: set[tuple[str, str]] = set()
+        self._reads_whole = False
         self._denied = ""
         self._stopped = ""
         self._escalate = False
@@ -139,7 +140,8 @@ class GuardedConnection:
         """Run one SELECT. Raises `Refused`, or `Escalate` where the tier passes things on."""
         self._check_text(sql)
         self._sql, self._reads = sql, set()
-        self._denied, self._stopped, self._escalate = "", "", False
+        self._denied = self._stopped = ""
+        self._escalate = self._reads_whole = False
         self._ticks, self._deadline = -(-vm_steps // TICK), perf_counter() + seconds
         try:
             return self._fetch(sql, max_rows)
@@ -158,10 +160,13 @@ class GuardedConnection:
         lower = sql.lower()
         if "explain" in lower and _EXPLAIN.match(sql):
             raise Refused("not_allowed", SELECT_ONLY)
-        if self._tier.killable:
-            return
-        # WITH and views can make a short text expand without bound before it even starts
-        if len(sql) > 2_000 or "with" in lower or any(view in lower for view in self._views):
+        if not self._tier.killable and (
+            # WITH and views can make a short text expand without bound before it even starts
+            "with" in lower
+            or len(sql) > 2_000
+            or self._views
+            and any(view in lower for view in self._views)
+        ):
             raise Escalate
 
     def _fetch(self, sql: str, max_rows: int) -> Answer:
@@ -177,18 +182,27 @@ class GuardedConnection:
 
     def _rows(self, cursor: sqlite3.Cursor, max_rows: int, width: int) -> tuple[list[Row], bool]:
         """Fetch in chunks that double, and stop when the rows weigh or count too much."""
-        wanted = min(max_rows, max(1, RESULT_CELLS // width)) + 1
-        chunk = max(1, self._tier.first_cells // width)
-        rows: list[Row] = cursor.fetchmany(min(chunk, wanted))
+        wanted = min(max_rows, RESULT_CELLS // width or 1) + 1
+        chunk = min(wanted, self._tier.first_cells // width or 1)
+        rows: list[Row] = cursor.fetchmany(chunk)
         weight, weighed = 0, 0
-        while len(rows) < wanted and len(rows) - weighed == chunk and weight < RESULT_BYTES:
+        while len(rows) - weighed == chunk and len(rows) < wanted:
             weight += len(marshal.dumps(rows[weighed:]))
-            weighed, chunk = len(rows), min(2 * chunk, max(1, LIGHT.first_cells // width))
-            rows += cursor.fetchmany(min(chunk, wanted - weighed))
+            weighed = len(rows)
+            if weight >= RESULT_BYTES:
+                return rows, self._is_exhausted(cursor)
+            chunk = min(2 * chunk, LIGHT.first_cells // width or 1, wanted - weighed)
+            rows += cursor.fetchmany(chunk)
         if len(rows) == wanted:
             del rows[-1]
             return rows, False
-        return rows, weight < RESULT_BYTES
+        return rows, True
+
+    def _is_exhausted(self, cursor: sqlite3.Cursor) -> bool:
+        """Say whether there are no more rows; a light tier leaves large results to the next."""
+        if not self._tier.killable:
+            raise Escalate
+        return cursor.fetchone() is None
 
     def _run_lenient(self, sql: str, max_rows: int) -> Answer:
         """Run again with text that is not UTF-8 decoded leniently: exact text is faster."""
@@ -202,8 +216,10 @@ class GuardedConnection:
 
     def _reads_of_statement(self) -> Reads:
         """Return what was read, without ``(table, "")`` for tables with a column in the list."""
+        if not self._reads_whole:
+            return frozenset(self._reads)
         named = {table for table, column in self._reads if column}
-        return [pair for pair in self._reads if pair[1] or pair[0] not in named]
+        return frozenset(pair for pair in self._reads if pair[1] or pair[0] not in named)
 
     def _explain(self, error: Exception) -> NoReturn:
         """Turn an exception of the engine into the one our caller knows."""
@@ -269,6 +285,7 @@ class GuardedConnection:
         known = self._tables.get(table) or self._tables.get(table.lower())
         if known is not None:
             self._reads.add((known, column))
+            self._reads_whole = self._reads_whole or not column
             return sqlite3.SQLITE_OK
         lower = table.lower()
         if lower in _READABLE:

@@ -19,7 +19,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
 
-from text2sql_gym.backends import sqlite_worker
+from text2sql_gym.backends.sqlite_server import receive, send
 from text2sql_gym.errors import EnvironmentFault
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ _KILL_GRACE = 0.008
 _START_SECONDS = 30.0
 
 _TRANSFER_SECONDS = 0.8
-"""Seconds after the limit in which an answer that has begun to arrive must be complete."""
+"""Seconds without progress after which an answer that has begun to arrive is given up."""
 
 
 def pool_size() -> int:
@@ -56,7 +56,7 @@ class Worker:
     def __init__(self, memory_mb: int) -> None:
         self._ready = False
         self._socket, theirs = socket.socketpair()
-        script = str(Path(sqlite_worker.__file__).absolute())
+        script = str(Path(__file__).absolute().with_name("sqlite_worker.py"))
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", script, str(memory_mb)],
@@ -87,8 +87,8 @@ class Worker:
         deadline = perf_counter() + seconds
         try:
             self._socket.settimeout(seconds + _KILL_GRACE)
-            sqlite_worker.send(self._socket, request)
-            reply = self._receive(deadline)
+            send(self._socket, request)
+            reply = receive(self._socket, _TRANSFER_SECONDS)
         except OSError as error:
             raise WorkerLost(late=perf_counter() >= deadline) from error
         if reply is None:
@@ -102,17 +102,11 @@ class Worker:
             return
         self._socket.settimeout(_START_SECONDS)
         try:
-            self._ready = sqlite_worker.receive(self._socket) is not None
+            self._ready = receive(self._socket) is not None
         except OSError as error:
             raise EnvironmentFault(f"an SQLite worker process did not start: {error}") from error
         if not self._ready:
             raise EnvironmentFault(f"an SQLite worker process ended at its start: {sys.executable}")
-
-    def _receive(self, deadline: float) -> memoryview | None:
-        """Wait for the first byte until the limit, and for the rest of it a little longer."""
-        self._socket.recv(1, socket.MSG_PEEK)
-        self._socket.settimeout(max(0.1, deadline + _TRANSFER_SECONDS - perf_counter()))
-        return sqlite_worker.receive(self._socket)
 
     def kill(self) -> None:
         """End the process now; `is_reaped` collects it later, because that may take long."""
@@ -171,11 +165,11 @@ class WorkerPool:
                 self._threads = ThreadPoolExecutor(self._size, "text2sql-gym-sqlite")
             return self._threads.submit(work)
 
-    def pids(self) -> list[int]:
-        """Return the ids of the processes that are at work or ready."""
+    def pids(self, *, busy: bool = False) -> list[int]:
+        """Return the process ids of the workers, or only of those at work."""
         with self._changed:
-            spare = [self._spare] if self._spare else []
-            return [worker.pid for worker in (*self._free, *self._busy, *spare)]
+            idle = [] if busy else [*self._free, *filter(None, [self._spare])]
+            return [worker.pid for worker in (*self._busy, *idle)]
 
     def close(self) -> None:
         """Stop every worker and thread; statements under way end first, others are cancelled."""
@@ -189,7 +183,7 @@ class WorkerPool:
 
     def disown(self) -> None:
         """Forget the workers of the process that this one was forked from."""
-        spare = [self._spare] if self._spare else []
+        spare = filter(None, [self._spare])
         for worker in (*self._free, *self._busy, *self._killed, *spare):
             worker.disown()
 

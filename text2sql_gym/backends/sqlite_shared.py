@@ -28,8 +28,7 @@ LIGHT_SECONDS = 0.02
 CACHE_BYTES = 16_000_000
 """Serialised size of all remembered results of this process."""
 
-_LIGHT_CACHED_CELLS = 500
-_HEAVY_CACHED_CELLS = 20_000
+_CACHED_CELLS = 2_000
 _HOT_JOURNAL = bytes.fromhex("d9d505f920a163d7")
 
 _Key = tuple[str, str, Limits]
@@ -43,6 +42,8 @@ class SharedDatabase:
         self.users = 0
         self._lock = threading.Lock()
         self._number = next(_NUMBERS)
+        self._light_steps = min(LIGHT_STEPS, limits.vm_steps)
+        self._light_seconds = min(LIGHT_SECONDS, limits.seconds)
         try:
             self._guard = GuardedConnection(path, LIGHT)
         except sqlite3.Error as error:
@@ -57,59 +58,50 @@ class SharedDatabase:
         """Return the remembered result of this statement, if there is one."""
         return _CACHE.get((self._number, sql, max_rows))
 
+    def remember(self, sql: str, max_rows: int, result: Result) -> None:
+        """Keep a result for `known`, if it may be repeated and is not too large."""
+        if isinstance(result, Failure):
+            if result.repeatable:
+                _CACHE.put((self._number, sql, max_rows), result)
+        elif len(result.rows) * len(result.columns) <= _CACHED_CELLS:
+            _CACHE.put((self._number, sql, max_rows), result)
+
     def run_light(self, sql: str, max_rows: int) -> Result | None:
         """Run a statement in this process; None when it needs a worker."""
-        limits = self._limits
         try:
             with self._lock:
                 columns, rows, complete, reads = self._guard.run(
-                    sql,
-                    max_rows,
-                    vm_steps=min(LIGHT_STEPS, limits.vm_steps),
-                    seconds=min(LIGHT_SECONDS, limits.seconds),
+                    sql, max_rows, vm_steps=self._light_steps, seconds=self._light_seconds
                 )
         except Escalate:
             return None
         except Refused as refusal:
-            return self._failure(sql, max_rows, refusal.kind, refusal.message, refusal.repeatable)
-        table = Table(columns, tuple(rows), complete, frozenset(reads))
-        return self._remember(sql, max_rows, table, _LIGHT_CACHED_CELLS)
+            return self._failure(refusal.kind, refusal.message, refusal.repeatable)
+        return Table(columns, tuple(rows), complete, reads)
 
     def run_heavy(self, pool: WorkerPool, sql: str, max_rows: int, seconds: float) -> Result:
         """Run a statement in a worker process, for at most that many seconds."""
-        limits = self._limits
-        request = (self.path, self._version, sql, max_rows, limits.vm_steps, seconds)
+        request = (self.path, self._version, sql, max_rows, self._limits.vm_steps, seconds)
         try:
-            answer = pool.ask(marshal.dumps(request), seconds)
+            kind, *answer = pool.ask(marshal.dumps(request), seconds)
         except WorkerLost as lost:
             if lost.late:
-                return Failure("stopped: the statement ran too long", CallOutcome.TIMEOUT)
-            return Failure("the process that ran the statement died", CallOutcome.SQL_ERROR)
-        if answer[0] != "ok":
-            return self._failure(sql, max_rows, *answer)
-        _, columns, rows, complete, reads = answer
-        table = Table(columns, tuple(rows), complete, frozenset(reads))
-        return self._remember(sql, max_rows, table, _HEAVY_CACHED_CELLS)
+                return Failure("stopped: the statement ran too long", CallOutcome.TIMEOUT, False)
+            return Failure("the process of the statement died", CallOutcome.SQL_ERROR, False)
+        if kind != "ok":
+            return self._failure(kind, *answer)
+        columns, rows, complete, reads = answer
+        return Table(columns, tuple(rows), complete, reads)
 
     def close(self) -> None:
         """Close the connection; workers close theirs when they need the room."""
         with self._lock:
             self._guard.close()
 
-    def _failure(
-        self, sql: str, max_rows: int, kind: str, message: str, repeatable: bool
-    ) -> Failure:
+    def _failure(self, kind: str, message: str, repeatable: bool) -> Failure:
         if kind == "fault":
             raise EnvironmentFault(f"{self.path}: {message}")
-        failure = Failure(message, CallOutcome(kind))
-        if repeatable:
-            _CACHE.put((self._number, sql, max_rows), failure)
-        return failure
-
-    def _remember(self, sql: str, max_rows: int, table: Table, max_cells: int) -> Table:
-        if len(table.rows) * len(table.columns) <= max_cells:
-            _CACHE.put((self._number, sql, max_rows), table)
-        return table
+        return Failure(message, CallOutcome(kind), repeatable)
 
 
 _CACHE = ResultCache(CACHE_BYTES)
