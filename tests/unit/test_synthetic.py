@@ -16,6 +16,7 @@ import pytest
 from text2sql_gym.datasets import load_tasks
 from text2sql_gym.datasets.domains import DOMAINS
 from text2sql_gym.datasets.questions import GRADES, TEMPLATES
+from text2sql_gym.datasets.synthetic import VERSION
 from text2sql_gym.errors import DatasetError, UnknownName
 
 SPLITS = ("train", "validation", "test")
@@ -74,6 +75,14 @@ def test_two_processes_make_the_same_questions_and_databases(tmp_path):
     first = digest_in_a_new_process(tmp_path / "a", "1")
     second = digest_in_a_new_process(tmp_path / "b", "2")
     assert first == second != hashlib.sha256().hexdigest() + "\n"
+
+
+def test_the_version_changes_when_the_same_seed_gives_other_tasks(splits):
+    """When this fails after a change of the generator, raise `VERSION` and update both."""
+    digest = hashlib.sha256()
+    for task in splits["test"]:
+        digest.update(f"{task.task_id} {task.question} {task.gold_sql}".encode())
+    assert (VERSION, digest.hexdigest()[:16]) == (3, "77d7c1464f541d27")
 
 
 def test_another_seed_makes_other_questions(tmp_path):

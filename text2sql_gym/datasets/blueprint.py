@@ -17,6 +17,7 @@ from text2sql_gym.datasets.domains import MODIFIERS, NUMBER_PREFIXES, PREFIXED
 from text2sql_gym.datasets.wording import is_keyword, plural
 
 _MAX_COLUMNS = 6
+_CODABLE = ("words", "title")
 _ID_STYLES = ("id", "id", "id", "{noun}_id", "{noun}_id", "{noun}_no")
 
 
@@ -62,7 +63,14 @@ class TablePlan:
 
 def draw_blueprint(lines: Sequence[str], random: Random) -> tuple[TablePlan, ...]:
     """Draw two to four linked tables of a domain, parents first, with at least one coded column."""
-    entities = _connected([Entity.parse(line) for line in lines], random)
+    entities = [Entity.parse(line) for line in lines]
+    while True:
+        tables = _draw(_connected(entities, random), random)
+        if any(column.kind in _CODABLE for table in tables for column in table.columns):
+            return _with_coded(tables, random)
+
+
+def _draw(entities: list[Entity], random: Random) -> list[TablePlan]:
     nouns = {entity.nouns[0]: random.choice(entity.nouns) for entity in entities}
     use_plural = random.random() < 0.75
     id_style = random.choice(_ID_STYLES)
@@ -76,7 +84,7 @@ def draw_blueprint(lines: Sequence[str], random: Random) -> tuple[TablePlan, ...
         keys += _links(entity, tables, nouns, id_style)
         columns = (*keys, *_attributes(entity, _MAX_COLUMNS - len(keys), common, names, random))
         tables[entity.nouns[0]] = TablePlan(name, columns, _rows(entity, entities, random))
-    return _with_coded(list(tables.values()), random)
+    return list(tables.values())
 
 
 def _connected(entities: list[Entity], random: Random) -> list[Entity]:
@@ -170,7 +178,7 @@ def _with_coded(tables: list[TablePlan], random: Random) -> tuple[TablePlan, ...
         (t, c)
         for t, table in enumerate(tables)
         for c, column in enumerate(table.columns)
-        if column.kind in ("words", "title")
+        if column.kind in _CODABLE
     ]
     t, c = random.choice(places)
     columns = list(tables[t].columns)

@@ -93,7 +93,8 @@ def _read_parquet(path: Path) -> list[Mapping[str, Any]]:
     try:
         parquet = importlib.import_module("pyarrow.parquet")
     except ImportError as error:
-        raise DatasetError(f"{path}: reading parquet needs pyarrow: pip install pyarrow") from error
+        how = "pip install 'text2sql-gym[parquet]'"
+        raise DatasetError(f"{path}: parquet needs pyarrow: {how}") from error
     try:
         rows: list[Mapping[str, Any]] = parquet.read_table(path).to_pylist()
     except (OSError, ValueError) as error:  # pyarrow's own errors derive from ValueError

@@ -26,7 +26,7 @@ from text2sql_gym.errors import DatasetError
 from text2sql_gym.registry import lookup
 from text2sql_gym.types import Task
 
-VERSION = 2
+VERSION = 3
 """Part of the cache folder's name; raised whenever the same seed gives other tasks."""
 
 DATABASES: Mapping[str, int] = {"train": 200, "validation": 25, "test": 48}
@@ -100,7 +100,7 @@ def _put_in_place(unfinished: Path, folder: Path) -> None:
 
 def _make(folder: Path, split: str, seed: int, number: int, questions: int) -> list[Task]:
     """Make database `number` of the split and its tasks, with paths relative to `folder`."""
-    random = Random(f"text2sql_gym synthetic {VERSION} {seed} {split} {number}")
+    random = Random(f"text2sql_gym synthetic {seed} {split} {number}")
     domain = sorted(DOMAINS[split])[number % len(DOMAINS[split])]
     database_id = f"{domain}_{number:03d}"
     file = folder / f"{database_id}.sqlite"

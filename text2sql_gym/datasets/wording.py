@@ -18,7 +18,7 @@ _KEYWORDS = frozenset(
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _WORDS = re.compile(r"[A-Za-z]+([ _-][A-Za-z]+)*\Z")
-_IRREGULAR = {"person": "people", "child": "children", "fish": "fish", "series": "series"}
+_IRREGULAR = {"person": "people", "child": "children", "quiz": "quizzes"}
 _UNCHANGED = frozenset("aircraft cargo people children staff fish series".split())
 
 

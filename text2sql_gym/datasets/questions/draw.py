@@ -262,5 +262,5 @@ STEPS: Mapping[str, Callable[[Draw, str, str], None]] = {
     "threshold": _threshold,
     "range": _range,
     "limit": _small(2, 5),
-    "few": _small(1, 4),
+    "few": _small(2, 4),
 }
