@@ -176,10 +176,9 @@ def _picked(row: Row, places: Sequence[int]) -> Row:
 
 def _with_new_values(table: Relation, original: Relation, rng: random.Random) -> Relation:
     """Redraw the free columns; columns that say the same thing twice move together."""
-    fixed = table.fixed()
     columns = [table.column(place) for place in range(len(table.columns))]
-    unique = _unique_columns(table)
-    for block in _blocks(table, [place for place in range(len(columns)) if place not in fixed]):
+    unique = _unique_columns(original)
+    for block in _blocks(original):
         source = _source(len(table.rows), rng, repeat=not unique & set(block))
         for place in block:
             columns[place] = [columns[place][row] for row in source]
@@ -188,13 +187,14 @@ def _with_new_values(table: Relation, original: Relation, rng: random.Random) ->
     return replace(table, rows=tuple(zip(*columns, strict=True)))
 
 
-def _blocks(table: Relation, free: Sequence[int]) -> list[list[int]]:
-    """Group columns that determine each other, such as a code and its name.
+def _blocks(table: Relation) -> list[list[int]]:
+    """Group free columns that determine each other, such as a code and its name.
 
     Columns without repetition are left alone: there, anything determines anything.
     """
+    fixed = table.fixed()
     blocks: dict[tuple[int, ...], list[int]] = {}
-    for place in free:
+    for place in (place for place in range(len(table.columns)) if place not in fixed):
         first: dict[Cell, int] = {}
         pattern = tuple(first.setdefault(row[place], at) for at, row in enumerate(table.rows))
         lonely = len(first) in (1, len(table.rows))
