@@ -79,3 +79,8 @@ def pass_at_k(successes: int, attempts: int, k: int) -> float:
     if not (1 <= k <= attempts and 0 <= successes <= attempts):
         raise ValueError(f"need 0 <= successes <= attempts >= k >= 1, got {successes, attempts, k}")
     return 1.0 - comb(attempts - successes, k) / comb(attempts, k)
+
+
+def search_score(chance: FloatArray, prover_progress: FloatArray, alpha: float) -> FloatArray:
+    """Score candidate steps in a search: the policy's chance plus alpha times prover progress."""
+    return np.asarray(chance + alpha * prover_progress)

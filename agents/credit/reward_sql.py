@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from agents.credit.base import Credit, GroupSignals, Track
+from agents.credit.base import Credit, FloatArray, GroupSignals, Track
 from agents.credit.settings import check_choice, check_range
 from agents.credit.statistics import Scale, standardize
 
@@ -52,3 +53,12 @@ class RewardSql:
         rank_G = standardize(group.outcome_G + mean_G, self.scale, self.epsilon)
         rows = zip(rank_G, score_GS, strict=True)
         return (Track(tuple(a * (s_S if a > 0 else 1.0 - s_S) for a, s_S in rows)),)
+
+
+ATTEMPT_SCORES: Mapping[str, Callable[[FloatArray], float]] = {
+    "product": lambda score_S: float(score_S.prod()),
+    "min": lambda score_S: float(score_S.min()),
+    "last_step": lambda score_S: float(score_S[-1]),
+    "average": lambda score_S: float(score_S.mean()),
+}
+"""One score of an attempt from the scores of its steps, to choose the best of n attempts."""

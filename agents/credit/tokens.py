@@ -58,15 +58,18 @@ def token_gae(
     gamma: float,
     lam: float,
     observations: Literal["skip", "through"] = "skip",
+    after_B: FloatArray | None = None,
 ) -> FloatArray:
     """Return generalised advantages A_t = delta_t + gamma lam A_t+1 per token, not whitened.
 
-    delta_t = r_t + gamma V_next - V_t with V_next the value at the next token that counts, 0
-    after the last. Advantage plus value is the critic's target.
+    delta_t = r_t + gamma V_next - V_t with V_next the value at the next token that counts, and
+    `after_B` after the last: the critic's value of an attempt that a limit cut off, 0 by default
+    (AReaL fills it in, verl does not). Advantage plus value is the critic's target.
     """
     counts_BT = mask_BT if observations == "skip" else np.ones_like(mask_BT)
     credit_BT = np.zeros_like(rewards_BT)
-    credit_B = next_B = np.zeros(len(rewards_BT))
+    credit_B = np.zeros(len(rewards_BT))
+    next_B = credit_B if after_B is None else after_B
     for t in reversed(range(rewards_BT.shape[1])):
         delta_B = rewards_BT[:, t] + gamma * next_B - values_BT[:, t]
         credit_B = np.where(counts_BT[:, t] > 0, delta_B + gamma * lam * credit_B, credit_B)

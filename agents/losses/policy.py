@@ -12,7 +12,7 @@ from torch import Tensor
 
 from agents.losses.ratios import RATIOS, masked_log_ratio
 from agents.losses.reductions import REDUCTIONS, Totals, reduce
-from agents.losses.surrogates import SURROGATES, Bounds
+from agents.losses.surrogates import SURROGATES, Bounds, Tokens
 from text2sql_gym.registry import lookup
 
 
@@ -25,6 +25,8 @@ class Objective:
     reduction  one of `REDUCTIONS`: how tokens become one number
     bounds     clip range and other constants of the surrogate
     log_ratio_limit   log ratios are clamped to +- this many nats before exp(); None: not at all
+
+    Raises `UnknownName` naming the nearest known one.
     """
 
     ratio: str = "token"
@@ -57,6 +59,9 @@ def policy_loss(
     token, such as truncated importance weights. `turn_BT` numbers the turns of each row from 0
     and is needed by the ratio level "turn"; `prompt_tokens_B` by the reduction "prompt_mean".
 
+    With old log-probabilities of the policy before the update and `weights_BT` of
+    `importance_weights` this is the decoupled objective of AReaL (arXiv:2505.24298).
+
     Metrics (detached scalars, add them over micro-batches): ``clip_fraction``, the share of
     tokens where the bound was active; ``kl_old``, the k1 estimate of KL(old, new).
     """
@@ -64,9 +69,14 @@ def policy_loss(
     log_ratio_BT = masked_log_ratio(
         log_probs_BT, old_log_probs_BT, mask_BT, objective.log_ratio_limit
     )
-    ratio_BT = RATIOS[objective.ratio](log_ratio_BT, mask_BT, turn_BT)
-    surrogate = SURROGATES[objective.surrogate]
-    token = surrogate(ratio_BT, advantages_BT, log_probs_BT, objective.bounds)
+    tokens = Tokens(
+        ratio_BT=RATIOS[objective.ratio](log_ratio_BT, mask_BT, turn_BT),
+        advantages_BT=torch.where(mask_BT > 0, advantages_BT, 0.0),
+        log_probs_BT=torch.where(mask_BT > 0, log_probs_BT, 0.0),
+        old_log_probs_BT=torch.where(mask_BT > 0, old_log_probs_BT, 0.0),
+        mask_BT=mask_BT,
+    )
+    token = SURROGATES[objective.surrogate](tokens, objective.bounds)
     loss_BT = token.loss_BT if weights_BT is None else token.loss_BT * weights_BT.detach()
     loss = reduce(loss_BT, mask_BT, objective.reduction, totals, prompt_tokens_B)
     with torch.no_grad():
