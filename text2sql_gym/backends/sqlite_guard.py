@@ -9,7 +9,6 @@ from __future__ import annotations
 import marshal
 import re
 import sqlite3
-from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple, NoReturn
 
@@ -18,6 +17,13 @@ from text2sql_gym.backends.sqlite_clock import (
     may_read_clock,
     stop_all,
     stop_defaults,
+)
+from text2sql_gym.backends.sqlite_connect import (
+    connect,
+    modules,
+    run_if_known,
+    set_limits,
+    table_names,
 )
 
 Row = tuple[None | int | float | str | bytes, ...]
@@ -104,7 +110,7 @@ class Tier(NamedTuple):
 
 
 LIGHT = Tier(4_000, 100, 0, _ALLOWED - _ESCALATED, 8_000, False, False)
-"""In the trainer's process: short, light statements. What it fetches first cannot weigh too much."""
+"""In the trainer's process: short, light statements, whose first rows cannot weigh much."""
 
 PLAIN = Tier(1_000_000, 1_000, 2, _ALLOWED, 64, True, False)
 """In a worker process: everything that is allowed, except 'now'."""
@@ -122,10 +128,10 @@ class GuardedConnection:
     def __init__(self, path: str, tier: Tier) -> None:
         self._tier = tier
         self._connection = connect(path)
-        names = _table_names(self._connection)
+        names = table_names(self._connection)
         self._tables = {name.lower(): name for name, _ in names} | {n: n for n, _ in names}
         self._views = tuple(name.lower() for name, kind in names if kind == "view")
-        self._modules = _modules(self._connection)
+        self._modules = modules(self._connection)
         self._sql = ""
         self._ticks = 0
         self._deadline = 0.0
@@ -253,7 +259,7 @@ class GuardedConnection:
         (stop_all if tier.stopped_clock else stop_defaults)(connection)
         for table in ("json_each", "json_tree"):
             # their first use registers them, which the authorizer would take for a write
-            _ignore_missing(connection, f"SELECT 1 FROM {table}('[]')")
+            run_if_known(connection, f"SELECT 1 FROM {table}('[]')")
         set_limits(connection, length=tier.length, pattern=tier.pattern)
         connection.set_progress_handler(self._tick, TICK)
         connection.set_authorizer(self._authorize)
@@ -310,57 +316,6 @@ class GuardedConnection:
     def _deny(self, message: str) -> int:
         self._denied = self._denied or message
         return sqlite3.SQLITE_DENY
-
-
-def connect(path: str) -> sqlite3.Connection:
-    """Open a file that is never written: no locks are taken, so the file must not change."""
-    return sqlite3.connect(
-        f"{Path(path).absolute().as_uri()}?mode=ro&immutable=1",
-        uri=True,
-        isolation_level=None,
-        cached_statements=0,  # a cached statement is not prepared again: no reads are reported
-        check_same_thread=False,
-    )
-
-
-def set_limits(connection: sqlite3.Connection, *, length: int, pattern: int) -> None:
-    """Lower SQLite's own limits to what a question over a database can need."""
-    for limit, value in (
-        (sqlite3.SQLITE_LIMIT_LENGTH, length),
-        (sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, pattern),
-        (sqlite3.SQLITE_LIMIT_SQL_LENGTH, 1_000_000),
-        (sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 200),
-        (sqlite3.SQLITE_LIMIT_COMPOUND_SELECT, 100),
-        (sqlite3.SQLITE_LIMIT_COLUMN, 500),
-        (sqlite3.SQLITE_LIMIT_FUNCTION_ARG, 50),
-        (sqlite3.SQLITE_LIMIT_ATTACHED, 0),
-        (sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH, 5),
-        (sqlite3.SQLITE_LIMIT_WORKER_THREADS, 0),
-        (sqlite3.SQLITE_LIMIT_VDBE_OP, 100_000),
-        (sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 500),
-    ):
-        connection.setlimit(limit, value)
-
-
-def _table_names(connection: sqlite3.Connection) -> list[tuple[str, str]]:
-    connection.text_factory = lambda raw: raw.decode(errors="replace")
-    sql = "SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view')"
-    names: list[tuple[str, str]] = connection.execute(sql).fetchall()
-    connection.text_factory = str
-    return names
-
-
-def _modules(connection: sqlite3.Connection) -> frozenset[str]:
-    """Return the virtual tables this build of SQLite offers to every statement."""
-    rows = connection.execute("PRAGMA module_list").fetchall()
-    return frozenset(name.lower() for (name,) in rows) | {"bytecode", "tables_used", "completion"}
-
-
-def _ignore_missing(connection: sqlite3.Connection, sql: str) -> None:
-    try:
-        connection.execute(sql).fetchall()
-    except sqlite3.OperationalError:  # a build of SQLite without JSON
-        return
 
 
 def _no_result(sql: str) -> Refused:

@@ -28,6 +28,7 @@ _KILL_GRACE = 0.008
 """Seconds after the limit in which a worker may still answer by itself."""
 
 _START_SECONDS = 30.0
+_START_ATTEMPTS = 3
 
 _TRANSFER_SECONDS = 0.8
 """Seconds without progress after which an answer that has begun to arrive is given up."""
@@ -83,7 +84,6 @@ class Worker:
 
     def ask(self, request: bytes, seconds: float) -> tuple[Any, ...]:
         """Send one statement and wait for the reply. Raises `WorkerLost`."""
-        self._await_start()
         deadline = perf_counter() + seconds
         try:
             self._socket.settimeout(seconds + _KILL_GRACE)
@@ -96,17 +96,15 @@ class Worker:
         answer: tuple[Any, ...] = marshal.loads(reply)
         return answer
 
-    def _await_start(self) -> None:
+    def has_started(self) -> bool:
         """Wait for a new worker's greeting; its start must not count as the statement's time."""
-        if self._ready:
-            return
-        self._socket.settimeout(_START_SECONDS)
-        try:
-            self._ready = receive(self._socket) is not None
-        except OSError as error:
-            raise EnvironmentFault(f"an SQLite worker process did not start: {error}") from error
         if not self._ready:
-            raise EnvironmentFault(f"an SQLite worker process ended at its start: {sys.executable}")
+            self._socket.settimeout(_START_SECONDS)
+            try:
+                self._ready = receive(self._socket) is not None
+            except OSError:
+                self._ready = False
+        return self._ready
 
     def kill(self) -> None:
         """End the process now; `is_reaped` collects it later, because that may take long."""
@@ -150,7 +148,7 @@ class WorkerPool:
         `seconds` counts from the moment a worker has the statement. Raises `WorkerLost` when
         the worker did not live to answer; another takes its place.
         """
-        worker, healthy = self._take(), False
+        worker, healthy = self._take_started(), False
         try:
             answer = worker.ask(request, seconds)
             healthy = True
@@ -186,6 +184,14 @@ class WorkerPool:
         spare = filter(None, [self._spare])
         for worker in (*self._free, *self._busy, *self._killed, *spare):
             worker.disown()
+
+    def _take_started(self) -> Worker:
+        for _ in range(_START_ATTEMPTS):
+            worker = self._take()
+            if worker.has_started():
+                return worker
+            self._give_back(worker, healthy=False)
+        raise EnvironmentFault(f"an SQLite worker process ended at its start: {sys.executable}")
 
     def _take(self) -> Worker:
         with self._changed:

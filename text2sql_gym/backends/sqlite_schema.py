@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from text2sql_gym.backends.sqlite_guard import connect
+from text2sql_gym.backends.sqlite_connect import connect
 from text2sql_gym.types import Column, ForeignKey, Schema, TableSchema
 
 Descriptions = dict[str, dict[str, str]]

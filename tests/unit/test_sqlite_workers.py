@@ -1,0 +1,284 @@
+"""Worker processes: shared, bounded, replaced when they die, and gone when nobody needs them."""
+
+import os
+import pickle
+import select
+import subprocess
+import sys
+import threading
+from concurrent.futures import FIRST_COMPLETED, wait
+
+import pytest
+from sqlite_files import write
+
+from text2sql_gym.backends.sqlite import SqliteBackend
+from text2sql_gym.backends.sqlite_pool import WorkerLost, WorkerPool, worker_pool
+from text2sql_gym.errors import EnvironmentFault, ToolError
+from text2sql_gym.types import CallOutcome, Limits
+
+LINUX = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
+LIMITS = Limits(seconds=30.0, vm_steps=10**12, memory_mb=257)  # a pool of its own
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+ONE_LONG_CALL = "SELECT instr(hex(zeroblob(490000))||'1', hex(zeroblob(240000))||'2')"
+
+
+@pytest.fixture
+def path(tmp_path):
+    return write(tmp_path / "shop.sqlite")
+
+
+@pytest.fixture
+def backend(path):
+    backend = SqliteBackend(path, LIMITS, isolated=True, cached=False)
+    yield backend
+    backend.close()
+
+
+def busy_worker(pool):
+    """Wait until a worker is at work, and return its process id."""
+    while not pool.pids(busy=True):
+        threading.Event().wait(0.001)
+    return pool.pids(busy=True)[0]
+
+
+def test_a_worker_that_dies_at_work_is_an_error_of_the_statement_and_is_replaced(backend):
+    pool = worker_pool(LIMITS.memory_mb)
+    assert backend.execute("SELECT 7", max_rows=1).rows == ((7,),)
+    answer = backend.submit(ENDLESS, max_rows=1)
+    os.kill(busy_worker(pool), 9)
+    with pytest.raises(ToolError, match="died") as caught:
+        answer.result()
+    assert caught.value.outcome is CallOutcome.SQL_ERROR
+    assert backend.execute("SELECT 7", max_rows=1).rows == ((7,),)
+
+
+def test_workers_that_die_idle_are_replaced_without_anyone_noticing(backend):
+    pool = worker_pool(LIMITS.memory_mb)
+    for _ in range(2):
+        assert backend.execute("SELECT 7", max_rows=1).rows == ((7,),)
+        for pid in pool.pids():
+            os.kill(pid, 9)
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert backend.execute("SELECT 7", max_rows=1).rows == ((7,),)
+
+
+def test_one_long_call_is_killed_while_others_are_answered(path):
+    slow = SqliteBackend(path, Limits(seconds=0.5, memory_mb=257), cached=False)
+    fast = SqliteBackend(path, LIMITS, isolated=True, cached=False)
+    pending = slow.submit(ONE_LONG_CALL, max_rows=1)
+    busy_worker(worker_pool(257))
+    assert fast.submit("SELECT 7", max_rows=1).result(timeout=20).rows == ((7,),)
+    with pytest.raises(ToolError) as caught:
+        pending.result(timeout=20)
+    assert caught.value.outcome is CallOutcome.TIMEOUT
+    slow.close(), fast.close()
+
+
+def test_statements_run_side_by_side_and_the_first_ready_is_told_first(path, monkeypatch):
+    monkeypatch.setenv("TEXT2SQL_WORKERS", "2")
+    limits = Limits(seconds=1.0, vm_steps=10**12, memory_mb=260)
+    backend = SqliteBackend(path, limits, isolated=True, cached=False)
+    slow, fast = (backend.submit(sql, max_rows=1) for sql in (ENDLESS, "SELECT 7"))
+    done, _ = wait([slow, fast], return_when=FIRST_COMPLETED)
+    assert done == {fast}
+    assert fast.result().rows == ((7,),)
+    assert isinstance(slow.exception(), ToolError)
+    backend.close()
+
+
+def test_submit_answers_what_execute_answers(path):
+    backend = SqliteBackend(path, Limits(seconds=1.0, memory_mb=257), cached=False)
+    statements = ["SELECT Name FROM Customer", "SELECT trim(Name) FROM Customer", "SELECT x", ""]
+    for sql in statements:
+        pending = backend.submit(sql, max_rows=2)
+        try:
+            assert pending.result() == backend.execute(sql, max_rows=2)
+        except ToolError as error:
+            with pytest.raises(ToolError, match=str(error)):
+                backend.execute(sql, max_rows=2)
+    backend.close()
+
+
+def test_time_spent_waiting_for_a_worker_does_not_count(path):
+    backend = SqliteBackend(path, Limits(seconds=0.4, vm_steps=10**12, memory_mb=257), cached=False)
+    count = 2 * os.cpu_count() + 1
+    answers = [backend.submit(ENDLESS, max_rows=1) for _ in range(count)]
+    answers.append(backend.submit("SELECT trim('a')", max_rows=1))
+    assert answers[-1].result().rows == (("a",),)
+    assert all(isinstance(answer.exception(), ToolError) for answer in answers[:-1])
+    backend.close()
+
+
+def test_many_backends_share_one_small_pool(path, monkeypatch):
+    monkeypatch.setenv("TEXT2SQL_WORKERS", "2")
+    limits = Limits(memory_mb=258)
+    backends = [SqliteBackend(path, limits, isolated=True, cached=False) for _ in range(100)]
+    answers = [backend.submit("SELECT 7", max_rows=1) for backend in backends]
+    assert {answer.result().rows for answer in answers} == {((7,),)}
+    assert len(worker_pool(258).pids()) <= 3  # two at work and a spare
+    for backend in backends:
+        backend.close()
+
+
+def test_many_threads_get_their_own_answers(path):
+    backend = SqliteBackend(path, LIMITS, cached=False)
+    wrong = []
+
+    def ask(number):
+        for sql in (f"SELECT {number}", f"SELECT trim('{number}') + 0"):
+            rows = backend.execute(sql, max_rows=1).rows
+            wrong.extend([] if rows == ((number,),) else [rows])
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    backend.close()
+
+
+def test_a_pool_that_is_closed_twice_or_was_never_used_is_no_trouble(path):
+    pool = WorkerPool(64, 1)
+    pool.close()
+    pool.close()
+    backend = SqliteBackend(path)
+    backend.close()
+    backend.close()
+    with pytest.raises(EnvironmentFault, match="closed"):
+        backend.execute("SELECT 1", max_rows=1)
+
+
+def test_a_worker_that_cannot_start_is_our_fault(path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/true")
+    backend = SqliteBackend(path, Limits(memory_mb=259), isolated=True)
+    with pytest.raises(EnvironmentFault, match="ended at its start"):
+        backend.execute("SELECT 1", max_rows=1)
+    backend.close()
+
+
+def test_a_lost_worker_says_whether_it_was_late():
+    pool = WorkerPool(64, 1)
+    with pytest.raises(WorkerLost) as caught:
+        pool.ask(b"not a request", 10.0)
+    assert not caught.value.late
+    pool.close()
+
+
+def test_a_backend_survives_pickling(backend):
+    copy = pickle.loads(pickle.dumps(backend))
+    assert copy.url == backend.url
+    assert copy.execute("SELECT count(*) FROM sale", max_rows=1).rows == ((3,),)
+    copy.close()
+
+
+@LINUX
+def test_nothing_is_left_after_close(path):
+    report = run_script(
+        """
+        def state():
+            children = open(f"/proc/self/task/{os.getpid()}/children").read().split()
+            return len(os.listdir("/proc/self/fd")), threading.active_count(), len(children)
+
+        before = state()
+        for _ in range(2):
+            backends = [SqliteBackend(path, Limits(seconds=0.3)) for _ in range(3)]
+            answers = [backends[0].submit(sql, max_rows=9) for sql in (LONG, ENDLESS, "SELECT 1")]
+            print([type(answer.exception()).__name__ for answer in answers])
+            backends[1].execute("SELECT trim(Name) FROM Customer", max_rows=9)
+            during = state()
+            for backend in backends:
+                backend.close()
+            print(state() == before, during > before)
+        dropped = SqliteBackend(path, isolated=True)
+        dropped.execute("SELECT 1", max_rows=1)
+        del dropped
+        print(state() == before)
+        """,
+        path,
+    )
+    assert report == 2 * ["['ToolError', 'ToolError', 'NoneType']", "True True"] + ["True"]
+
+
+@LINUX
+def test_a_forked_child_works_and_leaves_its_parents_workers_alone(path):
+    report = run_script(
+        """
+        backend = SqliteBackend(path, cached=False)
+        heavy = "SELECT trim(Name) FROM Customer LIMIT 1"
+        backend.execute(heavy, max_rows=1)
+        workers = worker_pool(256).pids()
+        child = os.fork()
+        if child == 0:
+            rows = backend.execute("SELECT count(*) FROM sale", max_rows=1).rows
+            mine = backend.execute(heavy, max_rows=1).rows, worker_pool(256).pids()
+            ok = rows == ((3,),) and mine[0] == (("Ada",),) and not set(mine[1]) & set(workers)
+            backend.close()
+            os._exit(0 if ok else 1)
+        print(os.waitpid(child, 0)[1])
+        print(backend.execute(heavy, max_rows=1).rows, worker_pool(256).pids() == workers)
+        """,
+        path,
+    )
+    assert report == ["0", "(('Ada',),) True"]
+
+
+@LINUX
+def test_workers_end_when_their_parent_is_killed_even_inside_one_long_call(path):
+    report = run_script(
+        """
+        backend = SqliteBackend(path, Limits(seconds=0.3))
+        backend.submit(LONG, max_rows=1)
+        pool = worker_pool(256)
+        while not pool.pids(busy=True):
+            pass
+        print(*pool.pids(), flush=True)
+        sys.stdin.read()
+        """,
+        path,
+        kill_when_it_speaks=True,
+    )
+    for pid in map(int, report[0].split()):
+        try:
+            handle = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        assert select.select([handle], [], [], 10)[0], "the worker still runs"
+        os.close(handle)
+
+
+def test_a_backend_left_open_at_exit_stops_its_workers(path):
+    script = """
+        backend = SqliteBackend(path, isolated=True)
+        print(backend.execute("SELECT 7", max_rows=1).rows)
+        """
+    assert run_script(script, path) == ["((7,),)"]
+
+
+HEADER = f"""
+import os, sys, threading
+from text2sql_gym.backends.sqlite import SqliteBackend
+from text2sql_gym.backends.sqlite_pool import worker_pool
+from text2sql_gym.types import Limits
+path, LONG, ENDLESS = sys.argv[1], {ONE_LONG_CALL!r}, {ENDLESS!r}
+"""
+
+
+def run_script(body, path, *, kill_when_it_speaks=False):
+    """Run a script in a fresh process, and return the lines it printed."""
+    lines = body.strip("\n").splitlines()
+    indent = len(lines[0]) - len(lines[0].lstrip())
+    script = HEADER + "\n".join(line[indent:] for line in lines)
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        if kill_when_it_speaks:
+            first = process.stdout.readline()
+            process.kill()
+            return [first.strip()]
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    return output.splitlines()
