@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from agents.credit.base import Credit, GroupSignals, Track
 from agents.credit.ragged import constant, episode_scores
-from agents.credit.statistics import standardize
+from agents.credit.settings import check_choice
+from agents.credit.statistics import Singleton, centre
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class DrGrpo:
     with n attempts this is (n - 1) / n times RLOO. The paper's loss divides the sum over tokens
     by a constant length: reduction "seq_mean_token_sum_norm".
 
-    Degenerate groups: equal scores, and so a single attempt, give exactly zero.
+    Degenerate groups: equal scores, and so a single attempt, give exactly zero; a single one its
+    raw score with ``singleton="raw"`` (verl).
     """
 
     needs: ClassVar[tuple[str, ...]] = ("outcome",)
@@ -28,8 +30,12 @@ class DrGrpo:
     source: ClassVar[str] = "Liu et al. 2025, arXiv:2503.20783"
 
     process_weight: float = 0.0
+    singleton: Singleton = "zero"
+
+    def __post_init__(self) -> None:
+        check_choice(self, "singleton", Singleton)
 
     def __call__(self, group: GroupSignals) -> Credit:
         """Return one track; see the class for the equation."""
         scores_G = episode_scores(group, self.process_weight)
-        return (Track(constant(standardize(scores_G, "none", 0.0), group)),)
+        return (Track(constant(centre(scores_G, self.singleton), group)),)

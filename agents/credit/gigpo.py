@@ -10,10 +10,15 @@ from typing import ClassVar
 import numpy as np
 
 from agents.credit.base import Credit, FloatArray, GroupSignals, Track
-from agents.credit.grpo import Singleton
 from agents.credit.ragged import concatenate, episode_scores, returns, split, spread, step_rewards
 from agents.credit.settings import check_choice, check_range
-from agents.credit.statistics import IntArray, Scale, standardize, standardize_within
+from agents.credit.statistics import (
+    IntArray,
+    Scale,
+    Singleton,
+    standardize,
+    standardize_within,
+)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import numpy as np
 
 from agents.credit.base import Credit, GroupSignals, Track
 from agents.credit.ragged import constant, episode_scores
-from agents.credit.settings import check_range
-from agents.credit.statistics import standardize
+from agents.credit.settings import check_choice, check_range
+from agents.credit.statistics import Singleton, centre
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,9 @@ class Gpg:
 
     Units: units of the score times the factor.
 
-    Degenerate groups: equal scores, and so a single attempt, give exactly zero. A batch without
-    any score other than zero has factor = number of attempts, and is zero anyway.
+    Degenerate groups: equal scores, and so a single attempt, give exactly zero; a single one its
+    raw score with ``singleton="raw"`` (verl). A batch without any score other than zero has
+    factor = number of attempts, and is zero anyway.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("outcome",)
@@ -35,8 +36,10 @@ class Gpg:
 
     norm: float = 1.0
     process_weight: float = 0.0
+    singleton: Singleton = "zero"
 
     def __post_init__(self) -> None:
+        check_choice(self, "singleton", Singleton)
         check_range(self, np.finfo(np.float64).tiny, np.inf, "norm")
 
     def __call__(self, group: GroupSignals) -> Credit:
@@ -49,6 +52,6 @@ class Gpg:
         scored = sum(np.count_nonzero(scores_G) for scores_G in scores)
         factor = sum(scores_G.size for scores_G in scores) / max(scored, 1) / self.norm
         return [
-            (Track(constant(factor * standardize(scores_G, "none", 0.0), group)),)
+            (Track(constant(factor * centre(scores_G, self.singleton), group)),)
             for scores_G, group in zip(scores, groups, strict=True)
         ]

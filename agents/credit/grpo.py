@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
 from agents.credit.base import Credit, FloatArray, GroupSignals, Track
 from agents.credit.ragged import constant, episode_scores
 from agents.credit.settings import check_choice, check_range
-from agents.credit.statistics import Scale, standardize
-
-Singleton = Literal["zero", "raw"]
+from agents.credit.statistics import Scale, Singleton, standardize
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ import numpy as np
 
 from agents.credit.base import Credit, GroupSignals, Track
 from agents.credit.ragged import constant, episode_scores
+from agents.credit.settings import check_choice
+from agents.credit.statistics import Singleton, centre
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class Opo:
 
     Units: units of the score.
 
-    Degenerate groups: equal scores, and so a single attempt, give exactly zero.
+    Degenerate groups: equal scores, and so a single attempt, give exactly zero; a single one its
+    raw score with ``singleton="raw"`` (verl).
     """
 
     needs: ClassVar[tuple[str, ...]] = ("outcome", "tokens")
@@ -30,12 +33,16 @@ class Opo:
     source: ClassVar[str] = "Hao et al. 2025, arXiv:2505.23585"
 
     process_weight: float = 0.0
+    singleton: Singleton = "zero"
+
+    def __post_init__(self) -> None:
+        check_choice(self, "singleton", Singleton)
 
     def __call__(self, group: GroupSignals) -> Credit:
         """Return one track; see the class for the equation."""
         scores_G = episode_scores(group, self.process_weight)
         if scores_G.max() == scores_G.min():
-            return (Track(constant(np.zeros_like(scores_G), group)),)
+            return (Track(constant(centre(scores_G, self.singleton), group)),)
         lengths_G = np.array([tokens_S.sum() for tokens_S in group.learned("tokens")])
         baseline = lengths_G @ scores_G / lengths_G.sum()
         return (Track(constant(scores_G - baseline, group)),)

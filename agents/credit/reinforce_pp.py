@@ -11,7 +11,7 @@ import numpy as np
 from agents.credit.base import Credit, FloatArray, GroupSignals, Track
 from agents.credit.ragged import concatenate, episode_scores, returns, split, spread, step_rewards
 from agents.credit.settings import check_choice, check_range
-from agents.credit.statistics import Scale, standardize
+from agents.credit.statistics import Scale, Singleton, centre, standardize
 
 
 def whiten_batch(
@@ -80,7 +80,7 @@ class ReinforcePpBaseline:
     so the credit of an equal group is not exactly zero unless the whole batch is.
 
     Degenerate batches: equal scores in every group give exactly zero. A single attempt counts
-    with a distance of zero (verl takes its raw score).
+    with a distance of zero, or of its raw score with ``singleton="raw"`` (verl).
     """
 
     needs: ClassVar[tuple[str, ...]] = ("outcome",)
@@ -88,10 +88,12 @@ class ReinforcePpBaseline:
     source: ClassVar[str] = "Hu et al. 2025, arXiv:2501.03262, with group baseline"
 
     process_weight: float = 0.0
+    singleton: Singleton = "zero"
     scale: Scale = "unbiased"
     epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
+        check_choice(self, "singleton", Singleton)
         check_choice(self, "scale", Scale)
         check_range(self, 0.0, np.inf, "epsilon")
 
@@ -104,5 +106,5 @@ class ReinforcePpBaseline:
         distances = []
         for group in groups:
             scores_G = episode_scores(group, self.process_weight)
-            distances.append(spread(standardize(scores_G, "none", 0.0), group))
+            distances.append(spread(centre(scores_G, self.singleton), group))
         return whiten_batch(distances, groups, self.scale, self.epsilon)

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from agents.credit.base import Credit, GroupSignals, Track
-from agents.credit.grpo import Singleton
 from agents.credit.ragged import constant, episode_scores
 from agents.credit.settings import check_choice
-from agents.credit.statistics import standardize
+from agents.credit.statistics import Singleton, centre
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,5 @@ class Rloo:
     def __call__(self, group: GroupSignals) -> Credit:
         """Return one track; see the class for the equation."""
         scores_G = episode_scores(group, self.process_weight)
-        if scores_G.size == 1:
-            lone_G = scores_G if self.singleton == "raw" else 0.0 * scores_G
-            return (Track(constant(lone_G, group)),)
-        others = scores_G.size / (scores_G.size - 1)
-        return (Track(constant(others * standardize(scores_G, "none", 0.0), group)),)
+        others = scores_G.size / max(scores_G.size - 1, 1)
+        return (Track(constant(others * centre(scores_G, self.singleton), group)),)

@@ -22,6 +22,9 @@ Scale = Literal["unbiased", "biased", "none"]
 Over = Literal["group", "batch", "none"]
 """Over which pool a mean or a deviation is taken: each group, everything, or not at all."""
 
+Singleton = Literal["zero", "raw"]
+"""What a lone attempt gets: nothing, or its raw score as verl and others do."""
+
 IntArray = npt.NDArray[np.int64]
 
 
@@ -37,6 +40,13 @@ def standardize(x_N: FloatArray, scale: Scale, epsilon: float) -> FloatArray:
         return centred_N
     variance = (centred_N @ centred_N) / (x_N.size - (scale == "unbiased"))
     return np.asarray(centred_N / (np.sqrt(variance) + epsilon))
+
+
+def centre(x_G: FloatArray, singleton: Singleton = "zero") -> FloatArray:
+    """Return ``x - mean``; equal numbers give exactly zero, a lone one zero or itself."""
+    if x_G.size == 1 and singleton == "raw":
+        return x_G
+    return standardize(x_G, "none", 0.0)
 
 
 def standardize_within(

@@ -9,10 +9,9 @@ import numpy as np
 
 from agents.credit.base import Credit, FloatArray, GroupSignals, Track
 from agents.credit.gigpo import anchors
-from agents.credit.grpo import Singleton
 from agents.credit.ragged import constant, episode_scores
 from agents.credit.settings import check_choice, check_range
-from agents.credit.statistics import Scale, standardize_within
+from agents.credit.statistics import Scale, Singleton, standardize_within
 
 Compare = Literal["both", "inter", "inner", "nested"]
 

@@ -96,8 +96,9 @@ def rejection_mask(
     """Return the mask without the tokens or rows whose measure is outside [low, high].
 
     Bounds on the ratio itself are logarithms here: measure "k1" with low = log 0.5 keeps
-    w >= 0.5. Swap the first two arguments to judge 1 / w. Passed as the mask it also shrinks the denominators that are counted from it
-    (verl); multiplied into the weights it leaves them (AReaL).
+    w >= 0.5. Swap the first two arguments to judge 1 / w. Passed as the mask it also shrinks the
+    denominators that are counted from it (verl); multiplied into the weights it leaves them
+    (AReaL).
     """
     log_BT = _log_weights(proximal_BT, behaviour_BT, mask_BT)
     measured_BT = _measure(log_BT.clamp(-_LIMIT, _LIMIT), measure)

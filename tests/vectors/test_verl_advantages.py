@@ -53,26 +53,6 @@ def per_attempt(estimator, **more):
     return check
 
 
-LONE = "the reference takes the raw score of a lone attempt; here it has nothing to compare with"
-LONE_ROWS = np.array([INPUTS["uid"].count(uid) == 1 for uid in INPUTS["uid"]])
-
-
-def per_attempt_but_lone(estimator, **more):
-    """A check: as `per_attempt`, and zero where an attempt is alone in its group."""
-
-    @differs(LONE)
-    def check(case):
-        more_values = {name: value() for name, value in more.items()}
-        scores = rewards_named(case).sum(1)
-        advantages = attempt_advantages(estimator, scores, INPUTS["uid"], **more_values)
-        expected = array(case["out"]["advantages"])
-        close((advantages[:, None] * MASK)[~LONE_ROWS], expected[~LONE_ROWS])
-        assert (advantages[LONE_ROWS] == 0).all()
-        far(advantages[LONE_ROWS, None] * MASK[LONE_ROWS], expected[LONE_ROWS])
-
-    return check
-
-
 def pass_at_k(case):
     rows = case["args"]["rows"]
     scores = array(INPUTS["token_level_rewards_outcome"])[rows].sum(1)
@@ -112,25 +92,15 @@ def reinforce_pp_reset(case):
     close(whiten(returns, MASK), case["out"]["advantages"])
 
 
-def distances_from_the_mean(case, lone):
-    """Score less the group's mean per row; a lone attempt counts with `lone` times its score."""
-    scores = rewards_named(case).sum(1)
-    distances = attempt_advantages(DrGrpo(), scores, INPUTS["uid"])
-    return np.where(LONE_ROWS, lone * scores, distances)[:, None] * MASK
-
-
-@differs(LONE + ", and whitening carries that to all rows")
 def reinforce_pp_baseline(case):
-    expected = case["out"]["advantages"]
-    close(whiten(distances_from_the_mean(case, lone=1.0), MASK), expected)
-    ours = whiten(distances_from_the_mean(case, lone=0.0), MASK)
-    far(ours, expected)
+    """Every sampled token is a step, so that tokens weigh in the whitening."""
+    expected = array(case["out"]["advantages"])
     scores, groups = rewards_named(case).sum(1), rows_by(INPUTS["uid"]).values()
     tokens = [np.zeros(int(row.sum())) for row in MASK]
     batch = [signals(scores[rows], [tokens[row] for row in rows]) for rows in groups]
-    credits = assign(ReinforcePpBaseline(), batch)
+    credits = assign(ReinforcePpBaseline(singleton="raw"), batch)
     by_step = np.concatenate([a for (track,) in credits for a in track.advantages_GS])
-    close(by_step, ours[MASK > 0])
+    close(by_step, expected[MASK > 0])
 
 
 def gae(case):
@@ -186,7 +156,7 @@ raw_grpo = Grpo(singleton="raw")
 CHECKS = {
     "grpo_std_*": per_attempt(raw_grpo),
     "grpo_vectorized_*": per_attempt(raw_grpo),
-    "drgrpo_*": per_attempt(Grpo(scale="none", singleton="raw")),
+    "drgrpo_*": per_attempt(DrGrpo(singleton="raw")),
     "rloo_outcome": per_attempt(Rloo(singleton="raw")),
     "rloo_dense": per_attempt(Rloo(singleton="raw")),
     "rloo_vectorized_*": per_attempt(Rloo()),
@@ -194,8 +164,8 @@ CHECKS = {
     "reinforce_pp_dense_g?.?": reinforce_pp,
     "reinforce_pp_outcome_g1_OLD_v0.7.1": reinforce_pp_reset,
     "reinforce_pp_baseline_*": reinforce_pp_baseline,
-    "opo_*": per_attempt_but_lone(Opo(), tokens=tokens_of_rows),
-    "gpg_*": per_attempt_but_lone(Gpg()),
+    "opo_*": per_attempt(Opo(singleton="raw"), tokens=tokens_of_rows),
+    "gpg_*": per_attempt(Gpg(singleton="raw")),
     "gae_*": gae,
     "grpo_passk": pass_at_k,
     "remax_dense": remax,
@@ -208,13 +178,6 @@ CHECKS = {
 @each_case(FILE, CHECKS)
 def test_verl_advantages(check, case):
     check(case)
-
-
-def test_dr_grpo_differs_from_the_reference_for_a_lone_attempt_only():
-    scores = array(INPUTS["token_level_rewards_outcome"]).sum(1)
-    ours = attempt_advantages(DrGrpo(), scores, INPUTS["uid"])
-    theirs = attempt_advantages(Grpo(scale="none", singleton="raw"), scores, INPUTS["uid"])
-    assert np.flatnonzero(ours != theirs).tolist() == [INPUTS["uid"].index("c")]
 
 
 def test_whitening_a_single_token_gives_zero():
