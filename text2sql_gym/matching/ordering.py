@@ -77,13 +77,18 @@ def segments_of(
     in_order = tuple(segment(1, (row,)) for row in table.rows)
     if _ORDER_BY.search(sql) is None:
         return (segment(len(table.rows), table.rows),)
-    try:
-        query = _Query.parse(sql, table)
-        found = None if query is None else query.segments(table, database, limits, relative)
-    except (sqlglot.errors.SqlglotError, ToolError):
-        return in_order
-    # a gold query that its own reading refuses was read wrongly
-    return in_order if found is None or not fits(table.rows, found) else found
+    # inside an expression SQLite takes a name for a column first, and only then for an alias
+    for aliases in (False, True):
+        try:
+            query = _Query.parse(sql, table, aliases=aliases)
+            found = None if query is None else query.segments(table, database, limits, relative)
+        except sqlglot.errors.SqlglotError:
+            return in_order
+        except ToolError:
+            continue
+        # a gold query that its own reading refuses was read wrongly
+        return found if found and fits(table.rows, found) else in_order
+    return in_order
 
 
 @dataclass(frozen=True)
@@ -98,14 +103,14 @@ class _Query:
     limited: bool
 
     @staticmethod
-    def parse(sql: str, table: Table) -> _Query | None:
+    def parse(sql: str, table: Table, *, aliases: bool) -> _Query | None:
         """Return None where the sort keys cannot be had."""
         tree = sqlglot.parse_one(sql, dialect="sqlite")
         if not isinstance(tree, exp.Query):
             return None
         keyed = tree.copy()
         offset = _whole_number(tree.args.get("offset"))
-        places = _places(keyed, len(table.columns))
+        places = _places(keyed, len(table.columns), aliases=aliases)
         if places is None or offset is None:
             return None
         limited = tree.args.get("limit") is not None
@@ -184,7 +189,7 @@ def _ignores_case(term: exp.Ordered) -> bool:
     return isinstance(collation, exp.Collate) and collation.expression.name.upper() == "NOCASE"
 
 
-def _places(query: exp.Query, width: int) -> tuple[int, ...] | None:
+def _places(query: exp.Query, width: int, *, aliases: bool) -> tuple[int, ...] | None:
     """Find every sort key among the selected columns, or select it after them.
 
     SQLite reads a term of ORDER BY as a column number, else as an alias, else as an expression;
@@ -195,7 +200,7 @@ def _places(query: exp.Query, width: int) -> tuple[int, ...] | None:
     for term in order.expressions if order else ():
         place = _selected(term.this, query, width)
         if place is None:
-            place = _appended(term.this, query, width)
+            place = _appended(term.this, query, width, aliases=aliases)
         if place is None:
             return None
         places.append(place)
@@ -220,19 +225,24 @@ def _selected(key: exp.Expression, query: exp.Query, width: int) -> int | None:
     return plain.index(key) if key in plain else None
 
 
-def _appended(key: exp.Expression, query: exp.Query, width: int) -> int | None:
+def _appended(
+    key: exp.Expression, query: exp.Query, width: int, *, aliases: bool
+) -> int | None:
+    """Select a key after the other columns; with `aliases`, spell out those it mentions."""
     if not isinstance(query, exp.Select) or query.args.get("distinct"):
         return None
-    aliases = {
+    meanings = {
         column.alias.lower(): column.this
         for column in query.selects[:width]
         if isinstance(column, exp.Alias)
     }
-    expression = key.copy().transform(
-        lambda node: aliases[node.name.lower()].copy()
-        if isinstance(node, exp.Column) and not node.table and node.name.lower() in aliases
-        else node
-    )
+
+    def spell_out(node: exp.Expression) -> exp.Expression:
+        if not isinstance(node, exp.Column) or node.table or node.name.lower() not in meanings:
+            return node
+        # in quotes, SQLite would take a name that is no column for a text
+        return meanings[node.name.lower()].copy() if aliases or node.this.quoted else node
+
     place = width + sum(1 for column in query.selects if column.alias.startswith("sort_key_"))
-    query.select(exp.alias_(expression, f"sort_key_{place}"), copy=False)
+    query.select(exp.alias_(key.copy().transform(spell_out), f"sort_key_{place}"), copy=False)
     return place

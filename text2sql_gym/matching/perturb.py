@@ -18,7 +18,7 @@ _DRAWN = 0.2  # share of numbers that land anywhere in the range seen so far
 _LEFT = 3  # rows that thinning leaves at least
 _NULLED = 0.15  # share of cells that become NULL where NULLs occur
 _FEW = 4  # rows from which on a column without repetition is taken for a key
-_NUMBER_OR_DATE = re.compile(r"\s*[-+]?\d")
+_NO_NAME = re.compile(r"\s*[-+]?\d|\s*[{\[]")  # a number, a date, a JSON text
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _is_unique_text(cells: Sequence[Cell]) -> bool:
     return (
         len(cells) >= _FEW
         and len(set(cells)) == len(cells)
-        and all(isinstance(cell, str) and not _NUMBER_OR_DATE.match(cell) for cell in cells)
+        and all(isinstance(cell, str) and not _NO_NAME.match(cell) for cell in cells)
     )
 
 

@@ -94,6 +94,27 @@ class TestOrder:
             (1, ["25"]),
         ]
 
+    def test_its_columns_are_those_of_the_first_query(self, staff):
+        sql = "SELECT s.age FROM staff s WHERE id = 2 UNION ALL SELECT 1 FROM staff ORDER BY age"
+        assert groups(sql, staff) == [(6, ["1"] * 6), (1, ["40"])]
+
+    def test_a_star_before_an_alias_is_counted(self, staff):
+        sql = "SELECT *, age > 30 AS old FROM staff WHERE id < 4 ORDER BY old"
+        assert groups(sql, staff) == [(2, ["1", "3"]), (1, ["2"])]
+
+    def test_a_result_that_is_not_of_the_query_stands_as_it_is(self, staff):
+        sql, rows = "SELECT id FROM staff ORDER BY age LIMIT 2", ((5,), (3,))
+        parts = segments_of(sql, Table(("id",), rows), staff, Limits(), 1e-9)
+        assert [(part.count, part.rows) for part in parts] == [(1, ((5,),)), (1, ((3,),))]
+
+    def test_in_an_expression_a_column_comes_before_an_alias_of_its_name(self, staff):
+        sql = "SELECT id, -age AS pay FROM staff WHERE id <> 4 ORDER BY pay + 0"
+        assert groups(sql, staff) == [(1, ["6"]), (1, ["1"]), (2, ["2", "3"]), (1, ["5"])]
+
+    def test_in_an_expression_a_quoted_alias_is_no_text(self, staff):
+        sql = 'SELECT id, -age AS years FROM staff WHERE id <> 4 ORDER BY "years" + 0'
+        assert groups(sql, staff) == [(1, ["2"]), (1, ["5"]), (2, ["1", "6"]), (1, ["3"])]
+
     def test_an_alias_hides_a_column_of_its_name(self, staff):
         sql = "SELECT id, -age AS pay FROM staff WHERE id <> 5 ORDER BY pay"
         assert groups(sql, staff) == [(2, ["2", "4"]), (2, ["1", "6"]), (1, ["3"])]

@@ -234,6 +234,23 @@ class TestStrictOnCopies:
         assert judge(Strict(variants=4), gold, "SELECT title FROM club WHERE 0", school) == 0.0
         assert judge(Strict(variants=4), gold, gold + " ORDER BY 1", school) == 1.0
 
+    def test_an_answer_that_fails_on_a_copy_is_wrong(self, open_database, judge):
+        large = open_database(
+            "CREATE TABLE t(n INTEGER); INSERT INTO t VALUES (1152921504606846976), (2), (3), (4)"
+        )
+        gold, overflows = "SELECT COUNT(*) FROM t", "SELECT COUNT(*) + 0 * SUM(n) FROM t"
+        assert judge(Strict(variants=0), gold, overflows, large) == 1.0
+        assert judge(Strict(variants=2), gold, overflows, large) == 0.0
+
+    def test_texts_with_a_form_of_their_own_keep_it(self, open_database, judge):
+        documents = open_database(
+            "CREATE TABLE t(body TEXT, day TEXT); INSERT INTO t VALUES "
+            + ", ".join(f"""('{{"a": {n}}}', '2020-01-0{n}')""" for n in range(1, 6))
+        )
+        gold = "SELECT SUM(json_extract(body, '$.a')) FROM t WHERE date(day) IS NOT NULL"
+        predicted = "SELECT SUM(body ->> 'a') FROM t WHERE day >= '2020'"
+        assert judge(Strict(variants=4), gold, predicted, documents) == 1.0
+
     def test_a_copy_on_which_the_gold_is_empty_or_cuts_a_tie_proves_nothing(self, school):
         prepare = Strict(variants=4).prepare
         nobody = prepare("SELECT name FROM pupil WHERE name = 'Zoe'", school, Limits())
