@@ -6,6 +6,7 @@ from sqlite_files import write
 from text2sql_gym.backends import sqlite_shared
 from text2sql_gym.backends.sqlite import SqliteBackend
 from text2sql_gym.backends.sqlite_cache import ResultCache
+from text2sql_gym.backends.worker_pool import generation
 from text2sql_gym.errors import ToolError
 from text2sql_gym.types import Limits, Table
 
@@ -57,7 +58,7 @@ class Known:
 
     def close(self):
         self.backend.close()
-        sqlite_shared.detach(self.database, sqlite_shared.generation())
+        sqlite_shared.detach(self.database, generation())
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from sqlite_files import write
 
 from text2sql_gym.backends.sqlite import SqliteBackend
-from text2sql_gym.backends.sqlite_pool import WorkerLost, WorkerPool, worker_pool
+from text2sql_gym.backends.worker_pool import WorkerLost, WorkerPool, worker_pool
 from text2sql_gym.errors import EnvironmentFault, ToolError
 from text2sql_gym.types import CallOutcome, Limits
 
@@ -42,7 +42,7 @@ def busy_worker(pool):
 
 
 def test_a_worker_that_dies_at_work_is_an_error_of_the_statement_and_is_replaced(backend):
-    pool = worker_pool(LIMITS.memory_mb)
+    pool = worker_pool("sqlite", LIMITS.memory_mb)
     assert backend.execute("SELECT 7", max_rows=1).rows == ((7,),)
     answer = backend.submit(ENDLESS, max_rows=1)
     os.kill(busy_worker(pool), 9)
@@ -53,7 +53,7 @@ def test_a_worker_that_dies_at_work_is_an_error_of_the_statement_and_is_replaced
 
 
 def test_workers_that_die_idle_are_replaced_without_anyone_noticing(backend):
-    pool = worker_pool(LIMITS.memory_mb)
+    pool = worker_pool("sqlite", LIMITS.memory_mb)
     for _ in range(2):
         assert backend.execute("SELECT 7", max_rows=1).rows == ((7,),)
         for pid in pool.pids():
@@ -66,7 +66,7 @@ def test_one_long_call_is_killed_while_others_are_answered(path):
     slow = SqliteBackend(path, Limits(seconds=0.5, memory_mb=257), cached=False)
     fast = SqliteBackend(path, LIMITS, isolated=True, cached=False)
     pending = slow.submit(ONE_LONG_CALL, max_rows=1)
-    busy_worker(worker_pool(257))
+    busy_worker(worker_pool("sqlite", 257))
     assert fast.submit("SELECT 7", max_rows=1).result(timeout=20).rows == ((7,),)
     with pytest.raises(ToolError) as caught:
         pending.result(timeout=20)
@@ -115,7 +115,7 @@ def test_many_backends_share_one_small_pool(path, monkeypatch):
     backends = [SqliteBackend(path, limits, isolated=True, cached=False) for _ in range(100)]
     answers = [backend.submit("SELECT 7", max_rows=1) for backend in backends]
     assert {answer.result().rows for answer in answers} == {((7,),)}
-    assert len(worker_pool(258).pids()) <= 3  # two at work and a spare
+    assert len(worker_pool("sqlite", 258).pids()) <= 3  # two at work and a spare
     for backend in backends:
         backend.close()
 
@@ -139,7 +139,7 @@ def test_many_threads_get_their_own_answers(path):
 
 
 def test_a_pool_that_is_closed_twice_or_was_never_used_is_no_trouble(path):
-    pool = WorkerPool(64, 1)
+    pool = WorkerPool("sqlite", 64, 1)
     pool.close()
     pool.close()
     backend = SqliteBackend(path)
@@ -158,7 +158,7 @@ def test_a_worker_that_cannot_start_is_our_fault(path, monkeypatch):
 
 
 def test_a_lost_worker_says_whether_it_was_late():
-    pool = WorkerPool(64, 1)
+    pool = WorkerPool("sqlite", 64, 1)
     with pytest.raises(WorkerLost) as caught:
         pool.ask(b"not a request", 10.0)
     assert not caught.value.late
@@ -207,16 +207,16 @@ def test_a_forked_child_works_and_leaves_its_parents_workers_alone(path):
         backend = SqliteBackend(path, cached=False)
         heavy = "SELECT trim(Name) FROM Customer LIMIT 1"
         backend.execute(heavy, max_rows=1)
-        workers = worker_pool(256).pids()
+        workers = worker_pool("sqlite", 256).pids()
         child = os.fork()
         if child == 0:
             rows = backend.execute("SELECT count(*) FROM sale", max_rows=1).rows
-            mine = backend.execute(heavy, max_rows=1).rows, worker_pool(256).pids()
+            mine = backend.execute(heavy, max_rows=1).rows, worker_pool("sqlite", 256).pids()
             ok = rows == ((3,),) and mine[0] == (("Ada",),) and not set(mine[1]) & set(workers)
             backend.close()
             os._exit(0 if ok else 1)
         print(os.waitpid(child, 0)[1])
-        print(backend.execute(heavy, max_rows=1).rows, worker_pool(256).pids() == workers)
+        print(backend.execute(heavy, max_rows=1).rows, worker_pool("sqlite", 256).pids() == workers)
         """,
         path,
     )
@@ -229,7 +229,7 @@ def test_workers_end_when_their_parent_is_killed_even_inside_one_long_call(path)
         """
         backend = SqliteBackend(path, Limits(seconds=0.3))
         backend.submit(LONG, max_rows=1)
-        pool = worker_pool(256)
+        pool = worker_pool("sqlite", 256)
         while not pool.pids(busy=True):
             pass
         print(*pool.pids(), flush=True)
@@ -258,7 +258,7 @@ def test_a_backend_left_open_at_exit_stops_its_workers(path):
 HEADER = f"""
 import os, sys, threading
 from text2sql_gym.backends.sqlite import SqliteBackend
-from text2sql_gym.backends.sqlite_pool import worker_pool
+from text2sql_gym.backends.worker_pool import worker_pool
 from text2sql_gym.types import Limits
 path, LONG, ENDLESS = sys.argv[1], {ONE_LONG_CALL!r}, {ENDLESS!r}
 """

@@ -17,8 +17,8 @@ from time import perf_counter
 from typing import Any
 
 from text2sql_gym.backends.sqlite_cache import Failure
-from text2sql_gym.backends.sqlite_pool import worker_pool
-from text2sql_gym.backends.sqlite_shared import Result, SharedDatabase, attach, detach, generation
+from text2sql_gym.backends.sqlite_shared import Result, SharedDatabase, attach, detach
+from text2sql_gym.backends.worker_pool import generation, worker_pool
 from text2sql_gym.errors import EnvironmentFault, ToolError
 from text2sql_gym.types import CallOutcome, Limits, Schema, Table
 
@@ -79,7 +79,7 @@ class SqliteBackend:
             result = self._run_here(database, sql, max_rows)
             if result is None:
                 run = self._heavy(database, sql, max_rows, deadline)
-                return worker_pool(self._limits.memory_mb).submit(lambda: _table(run()))
+                return worker_pool("sqlite", self._limits.memory_mb).submit(lambda: _table(run()))
             done.set_result(_table(result))
         except (ToolError, EnvironmentFault) as error:
             done.set_exception(error)
@@ -106,7 +106,8 @@ class SqliteBackend:
         self, database: SharedDatabase, sql: str, max_rows: int, deadline: float
     ) -> Callable[[], Result]:
         """Prepare a run in a worker for the time that is left now."""
-        pool, left = worker_pool(self._limits.memory_mb), max(0.001, deadline - perf_counter())
+        pool = worker_pool("sqlite", self._limits.memory_mb)
+        left = max(0.001, deadline - perf_counter())
 
         def run() -> Result:
             result = database.run_heavy(pool, sql, max_rows, left)

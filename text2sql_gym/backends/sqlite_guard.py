@@ -12,6 +12,7 @@ import sqlite3
 from time import perf_counter
 from typing import NamedTuple, NoReturn
 
+from text2sql_gym.backends.answers import Answer, Reads, Refused, Row
 from text2sql_gym.backends.sqlite_clock import (
     TIME_ARGUMENTS,
     may_read_clock,
@@ -25,11 +26,6 @@ from text2sql_gym.backends.sqlite_connect import (
     set_limits,
     table_names,
 )
-
-Row = tuple[None | int | float | str | bytes, ...]
-Reads = frozenset[tuple[str, str]]
-Answer = tuple[tuple[str, ...], list[Row], bool, Reads]
-"""Columns, rows, whether these are all rows, and the (table, column) pairs read."""
 
 TICK = 1000
 """Virtual-machine steps between two looks at the limits; steps are counted in this unit."""
@@ -73,17 +69,6 @@ _BROKEN_FILE = frozenset(
 _BLANK = r"(?:[\s;\ufeff]|--[^\n]*(?:\n|$)|/\*(?:[^*]|\*(?!/))*(?:\*/|$))*"
 _NOTHING = re.compile(_BLANK)
 _EXPLAIN = re.compile(_BLANK + r"explain\b", re.IGNORECASE)
-
-
-class Refused(Exception):
-    """The statement gets no result. `kind` is the value of a `CallOutcome`, or ``"fault"``.
-
-    `repeatable` is False when the same statement may do better another time.
-    """
-
-    def __init__(self, kind: str, message: str, *, repeatable: bool = True) -> None:
-        super().__init__(message)
-        self.kind, self.message, self.repeatable = kind, message, repeatable
 
 
 class Escalate(Exception):

@@ -10,10 +10,11 @@ import threading
 from functools import cached_property
 from pathlib import Path
 
+from text2sql_gym.backends.answers import Refused
 from text2sql_gym.backends.sqlite_cache import Failure, ResultCache
-from text2sql_gym.backends.sqlite_guard import LIGHT, Escalate, GuardedConnection, Refused
-from text2sql_gym.backends.sqlite_pool import WorkerLost, WorkerPool, close_pools, disown_pools
+from text2sql_gym.backends.sqlite_guard import LIGHT, Escalate, GuardedConnection
 from text2sql_gym.backends.sqlite_schema import read_schema
+from text2sql_gym.backends.worker_pool import WorkerLost, WorkerPool, enter, generation, leave
 from text2sql_gym.errors import EnvironmentFault
 from text2sql_gym.types import CallOutcome, Limits, Schema, Table
 
@@ -81,16 +82,16 @@ class SharedDatabase:
 
     def run_heavy(self, pool: WorkerPool, sql: str, max_rows: int, seconds: float) -> Result:
         """Run a statement in a worker process, for at most that many seconds."""
-        request = (self.path, self._version, sql, max_rows, self._limits.vm_steps, seconds)
+        arguments = (self.path, self._version, sql, max_rows, self._limits.vm_steps, seconds)
         try:
-            kind, *answer = pool.ask(marshal.dumps(request), seconds)
+            kind, *answer = pool.ask(marshal.dumps(("run", seconds, arguments)), seconds)
         except WorkerLost as lost:
             if lost.late:
                 return Failure("stopped: the statement ran too long", CallOutcome.TIMEOUT, False)
             return Failure("the process of the statement died", CallOutcome.SQL_ERROR, False)
         if kind != "ok":
             return self._failure(kind, *answer)
-        columns, rows, complete, reads = answer
+        columns, rows, complete, reads = answer[0]
         return Table(columns, tuple(rows), complete, reads)
 
     def close(self) -> None:
@@ -109,12 +110,6 @@ _NUMBERS = itertools.count()
 _LOCK = threading.RLock()
 _OPEN: dict[_Key, SharedDatabase] = {}
 _LEFT_TO_PARENT: list[SharedDatabase] = []
-_generation = 0
-
-
-def generation() -> int:
-    """Return a number that differs in a forked child."""
-    return _generation
 
 
 def attach(path: str, limits: Limits) -> SharedDatabase:
@@ -125,23 +120,23 @@ def attach(path: str, limits: Limits) -> SharedDatabase:
         if key not in _OPEN:
             _OPEN[key] = SharedDatabase(path, version, limits)
         _OPEN[key].users += 1
+        enter()
         return _OPEN[key]
 
 
 def detach(database: SharedDatabase, opened_in: int) -> None:
-    """Count one user less; the last user of the last file stops workers and forgets results."""
-    if opened_in != _generation:
+    """Count one user less; with the last user of the last file, all results are forgotten."""
+    if opened_in != generation():
         return
     with _LOCK:
         database.users -= 1
-        if database.users:
-            return
-        for key in [key for key, value in _OPEN.items() if value is database]:
-            del _OPEN[key]
-        database.close()
+        if not database.users:
+            for key in [key for key, value in _OPEN.items() if value is database]:
+                del _OPEN[key]
+            database.close()
         if not _OPEN:
             _CACHE.clear()
-            close_pools()
+    leave(opened_in)
 
 
 def _checked_version(path: str) -> str:
@@ -168,13 +163,11 @@ def _refuse_leftovers(path: str) -> None:
 
 
 def _after_fork_in_child() -> None:
-    """SQLite connections and workers do not survive a fork: keep them unused, open anew."""
-    global _generation, _LOCK, _CACHE
-    _generation += 1
+    """SQLite connections do not survive a fork: keep them unused, open anew."""
+    global _LOCK, _CACHE
     _LOCK, _CACHE = threading.RLock(), ResultCache(CACHE_BYTES)
     _LEFT_TO_PARENT.extend(_OPEN.values())
     _OPEN.clear()
-    disown_pools()
 
 
 if hasattr(os, "register_at_fork"):

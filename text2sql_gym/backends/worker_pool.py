@@ -1,8 +1,8 @@
-"""Worker processes shared by every SQLite backend of this process.
+"""Worker processes shared by every backend of this process.
 
-A process has one pool per memory limit. It starts workers when they are needed, never more than
-`pool_size()` at work at a time, and keeps one spare ready, so that killing a worker costs its
-successor's statement nothing. Backends count themselves in and out; the last one out stops all.
+There is one pool per engine and memory limit. It starts workers when they are needed, never more
+than `pool_size()` at work at a time, and keeps one spare ready, so that killing a worker costs
+the next statement nothing. Backends count themselves in and out; the last one out stops all.
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
 
-from text2sql_gym.backends.sqlite_server import receive, send
+from text2sql_gym.backends.worker_server import receive, send
 from text2sql_gym.errors import EnvironmentFault
 
 T = TypeVar("T")
 
 _KILL_GRACE = 0.008
-"""Seconds after the limit in which a worker may still answer by itself."""
+"""Seconds after the limit in which an SQLite worker may still answer by itself."""
+
+_SLOW_KILL_GRACE = 0.3
+"""The same for engines that notice a limit late and whose workers start slowly."""
 
 _START_SECONDS = 30.0
 _START_ATTEMPTS = 3
@@ -54,13 +57,15 @@ class WorkerLost(Exception):
 class Worker:
     """One worker process and our end of the socket to it."""
 
-    def __init__(self, memory_mb: int) -> None:
+    def __init__(self, engine: str, memory_mb: int) -> None:
         self._ready = False
+        self._grace = _KILL_GRACE if engine == "sqlite" else _SLOW_KILL_GRACE
+        options = ["-I", "-S"] if engine == "sqlite" else ["-I"]  # -S: without third-party code
         self._socket, theirs = socket.socketpair()
-        script = str(Path(__file__).absolute().with_name("sqlite_worker.py"))
+        script = str(Path(__file__).absolute().with_name("worker.py"))
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", script, str(memory_mb)],
+                [sys.executable, *options, script, engine, str(memory_mb)],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -86,7 +91,7 @@ class Worker:
         """Send one statement and wait for the reply. Raises `WorkerLost`."""
         deadline = perf_counter() + seconds
         try:
-            self._socket.settimeout(seconds + _KILL_GRACE)
+            self._socket.settimeout(seconds + self._grace)
             send(self._socket, request)
             reply = receive(self._socket, _TRANSFER_SECONDS)
         except OSError as error:
@@ -133,8 +138,8 @@ class Worker:
 class WorkerPool:
     """A bounded number of workers with equal memory limits. Safe to use from many threads."""
 
-    def __init__(self, memory_mb: int, size: int) -> None:
-        self._memory_mb, self._size = memory_mb, size
+    def __init__(self, engine: str, memory_mb: int, size: int) -> None:
+        self._engine, self._memory_mb, self._size = engine, memory_mb, size
         self._changed = threading.Condition()
         self._free: list[Worker] = []
         self._busy: set[Worker] = set()
@@ -160,7 +165,7 @@ class WorkerPool:
         """Call `work` in a thread, of which there are as many as workers."""
         with self._changed:
             if self._threads is None:
-                self._threads = ThreadPoolExecutor(self._size, "text2sql-gym-sqlite")
+                self._threads = ThreadPoolExecutor(self._size, f"text2sql-gym-{self._engine}")
             return self._threads.submit(work)
 
     def pids(self, *, busy: bool = False) -> list[int]:
@@ -191,7 +196,7 @@ class WorkerPool:
             if worker.has_started():
                 return worker
             self._give_back(worker, healthy=False)
-        raise EnvironmentFault(f"an SQLite worker process ended at its start: {sys.executable}")
+        raise EnvironmentFault(f"a worker process ended at its start: {sys.executable}")
 
     def _take(self) -> Worker:
         with self._changed:
@@ -199,7 +204,7 @@ class WorkerPool:
                 self._changed.wait()
             worker = self._living(self._free.pop() if self._free else self._spare)
             if self._spare in (worker, None):
-                self._spare = Worker(self._memory_mb)
+                self._spare = Worker(self._engine, self._memory_mb)
             self._busy.add(worker)
             return worker
 
@@ -212,7 +217,7 @@ class WorkerPool:
             worker.kill()
             self._killed.append(worker)
             self._spare = None if worker is self._spare else self._spare
-        return Worker(self._memory_mb)
+        return Worker(self._engine, self._memory_mb)
 
     def _give_back(self, worker: Worker, *, healthy: bool) -> None:
         with self._changed:
@@ -225,35 +230,60 @@ class WorkerPool:
             self._changed.notify_all()
 
 
-_LOCK = threading.Lock()
-_POOLS: dict[int, WorkerPool] = {}
+_LOCK = threading.RLock()
+_POOLS: dict[tuple[str, int], WorkerPool] = {}
+_users = 0
+_generation = 0
 
 
-def worker_pool(memory_mb: int) -> WorkerPool:
-    """Return this process's pool of workers with that much memory; nothing is started yet."""
+def worker_pool(engine: str, memory_mb: int) -> WorkerPool:
+    """Return this process's pool for an engine and memory limit; nothing is started yet."""
     if os.name != "posix":
         raise EnvironmentFault(
             "this statement needs a worker process, which only Linux and macOS offer"
         )
     with _LOCK:
-        if memory_mb not in _POOLS:
-            _POOLS[memory_mb] = WorkerPool(memory_mb, pool_size())
-        return _POOLS[memory_mb]
+        key = (engine, memory_mb)
+        if key not in _POOLS:
+            _POOLS[key] = WorkerPool(engine, memory_mb, pool_size())
+        return _POOLS[key]
 
 
-def close_pools() -> None:
-    """Stop every worker of this process."""
+def enter() -> int:
+    """Count one more user of the pools; hand the result to `leave`."""
+    global _users
     with _LOCK:
-        pools = list(_POOLS.values())
-        _POOLS.clear()
+        _users += 1
+        return _generation
+
+
+def leave(entered: int) -> None:
+    """Count one user less; the last one stops every worker. Does nothing in a forked child."""
+    global _users
+    if entered != _generation:
+        return
+    with _LOCK:
+        _users -= 1
+        pools = [] if _users else list(_POOLS.values())
+        if pools:
+            _POOLS.clear()
     for pool in pools:
         pool.close()
 
 
-def disown_pools() -> None:
-    """In a forked child: leave the parent's workers to the parent."""
-    global _LOCK
-    _LOCK = threading.Lock()
+def generation() -> int:
+    """Return a number that differs in a forked child."""
+    return _generation
+
+
+def _after_fork_in_child() -> None:
+    """Leave the parent's workers to the parent."""
+    global _LOCK, _generation, _users
+    _LOCK, _users, _generation = threading.RLock(), 0, _generation + 1
     for pool in _POOLS.values():
         pool.disown()
     _POOLS.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,7 +1,7 @@
-"""The worker process, started as a script: ``python -I -S sqlite_worker.py MEMORY_MB``.
+"""The worker process, started as a script: ``python -I worker.py ENGINE MEMORY_MB``.
 
-Its standard input is the socket to the parent. It imports no third-party code, and of this
-package only what it needs, so it starts in some tens of milliseconds.
+Its standard input is the socket to the parent. It imports of this package only what it needs,
+so one for SQLite, which needs no third-party code, starts in some tens of milliseconds.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from types import ModuleType
 def main() -> None:
     """Serve the parent until it hangs up."""
     _enter_package()
-    from text2sql_gym.backends.sqlite_server import serve
+    from text2sql_gym.backends.worker_server import serve
 
-    serve(socket.socket(fileno=0), int(sys.argv[1]))
+    serve(socket.socket(fileno=0), sys.argv[1], int(sys.argv[2]))
 
 
 def _enter_package() -> None:

@@ -1,0 +1,19 @@
+"""What running a statement gives, inside a process and between processes. Standard library only."""
+
+from __future__ import annotations
+
+Row = tuple[None | int | float | str | bytes, ...]
+Reads = frozenset[tuple[str, str]]
+Answer = tuple[tuple[str, ...], list[Row], bool, Reads]
+"""Columns, rows, whether these are all rows, and the (table, column) pairs read."""
+
+
+class Refused(Exception):
+    """The statement gets no result. `kind` is the value of a `CallOutcome`, or ``"fault"``.
+
+    `repeatable` is False when the same statement may do better another time.
+    """
+
+    def __init__(self, kind: str, message: str, *, repeatable: bool = True) -> None:
+        super().__init__(message)
+        self.kind, self.message, self.repeatable = kind, message, repeatable
