@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from text2sql_gym.checks import check_tasks
-from text2sql_gym.datasets import as_task, load_tasks
+from text2sql_gym.datasets import as_task, load_tasks, own
 from text2sql_gym.errors import DatasetError, UnknownName
 from text2sql_gym.types import Task
 
@@ -118,6 +118,11 @@ class TestOwn:
 
     def test_a_database_without_rows_gives_no_tasks(self, tmp_path):
         assert load_tasks("own", make_database(tmp_path / "a.db"), "all") == ()
+
+    def test_golds_beyond_the_budget_of_engine_steps_are_left_out(self, tmp_path, monkeypatch):
+        file = make_database(tmp_path / "a.db", PEOPLE)
+        monkeypatch.setattr(own, "_ENGINE_STEPS", 1)
+        assert load_tasks("own", file, "all") == ()
 
     def test_an_unknown_split_names_the_nearest(self, tmp_path):
         with pytest.raises(UnknownName, match="Did you mean 'test'"):

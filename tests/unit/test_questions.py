@@ -161,6 +161,15 @@ def test_a_value_that_sounds_like_another_one_is_not_asked_about():
     assert said == {"in progress"}
 
 
+def test_other_than_a_value_is_not_asked_of_a_column_with_gaps():
+    shop = database(*SHOP)
+    steps = ["on=link", "d=t.complete"]
+    assert draw_slots(profile_database(shop), steps, Random(0))["D"] == "state"
+    shop.execute("INSERT INTO sale (id, city_id) VALUES (5, 1)")
+    with pytest.raises(NoFit):
+        draw_slots(profile_database(shop), steps, Random(0))
+
+
 def test_a_threshold_leaves_values_on_both_sides():
     drawn = {draw(["on=link", "n=t.number", "k=n.threshold"], seed)["K"] for seed in range(30)}
     assert drawn == {"2.0", "2002"}

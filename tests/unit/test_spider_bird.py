@@ -176,6 +176,9 @@ class TestWhatIsMissingOrBroken:
         ("SELECT a, b FROM t WHERE b = 1", "medium"),  # two columns
         ("SELECT a FROM t JOIN u ON t.i = u.i WHERE b = 1", "medium"),
         ("SELECT a FROM t WHERE b = 1 OR b = 2", "medium"),  # clauses 2, others 1
+        ("SELECT count(*) FROM t GROUP BY a HAVING count(*) > 1", "easy"),
+        ("SELECT count(*) FROM t GROUP BY a HAVING count(*) > 1 AND max(b) > 2", "medium"),
+        ("SELECT count(*) FROM t WHERE NOT b = 1", "medium"),
         ("SELECT a FROM t WHERE b > (SELECT avg(b) FROM t)", "hard"),
         ("SELECT a FROM t WHERE b = 1 GROUP BY a ORDER BY a", "hard"),
         ("SELECT a FROM t WHERE b = 1 GROUP BY a ORDER BY a LIMIT 1", "extra"),

@@ -155,6 +155,17 @@ def test_schemas_are_compact_and_linked(everything):
         assert sum(links) >= len(tables) - 1 and broken == []
 
 
+def test_no_two_rows_of_a_table_have_the_same_name(splits):
+    for database in {task.database for task in splits["test"]}:
+        with closing(sqlite3.connect(database)) as connection:
+            for (table,) in connection.execute("SELECT name FROM sqlite_master").fetchall():
+                cursor = connection.execute(f"SELECT * FROM {table}")
+                columns = [column[0] for column in cursor.description]
+                for name, values in zip(columns, zip(*cursor, strict=True), strict=True):
+                    if name in ("name", "full_name", "title", "label"):
+                        assert len(set(values)) == len(values)
+
+
 def test_every_gold_gives_rows_without_null(everything):
     for task in everything:
         found = rows(task)
