@@ -11,6 +11,7 @@ from agents.chat import Chat
 from agents.policies.base import Policy
 from agents.types import Completion, Ended, Group, Step, Trajectory
 from text2sql_gym.env import Text2SQLEnv
+from text2sql_gym.rewards import RewardScheme
 
 
 @dataclass
@@ -97,7 +98,9 @@ class Collector:
             policy.close(handle)
             return _trajectory(attempt, Ended.TOKEN_LIMIT)
         observation, _, terminated, truncated, info = attempt.env.step(completion.text)
-        attempt.steps.append(_step(attempt, completion, observation, info))
+        attempt.steps.append(
+            record_step(attempt.context_ids, completion, observation, info, attempt.env.scheme)
+        )
         attempt.info = info
         ended = _ended(terminated, truncated, completion.stopped)
         if ended is not None:
@@ -108,12 +111,17 @@ class Collector:
         return None
 
 
-def _step(
-    attempt: _Attempt, completion: Completion, observation: str, info: dict[str, Any]
+def record_step(
+    context_ids: tuple[int, ...],
+    completion: Completion,
+    observation: str,
+    info: dict[str, Any],
+    scheme: RewardScheme,
 ) -> Step:
-    terms, scheme = info["reward_terms"], attempt.env.scheme
+    """Put one turn and the environment's answer to it into a `Step`."""
+    terms = info["reward_terms"]
     return Step(
-        context_ids=attempt.context_ids,
+        context_ids=context_ids,
         completion=completion,
         observation=observation,
         outcome_reward=scheme.outcome_sum(terms),

@@ -16,9 +16,19 @@ _TEMPLATE = (
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 
-# Letters, single digits, and everything else: a name is the same tokens in a schema, a question
+# Letters, pairs of digits, and everything else: a name is the same tokens in a schema, a question
 # and a query, whatever stands before it, which is what makes copying it easy to learn.
-_PIECES = Regex(r"[A-Za-z]+|[0-9]|[^A-Za-z0-9]+")
+_PIECES = Regex(r"[A-Za-z]+|[0-9]{1,2}|[^A-Za-z0-9]+")
+
+SQL_SCAFFOLD = tuple(
+    "SELECT |SELECT DISTINCT |SELECT COUNT(*) FROM |SELECT * FROM | FROM | WHERE | GROUP BY "
+    "| ORDER BY | HAVING | LIMIT | JOIN | ON | AND | OR | DESC| = '| <> '| = | > | < | BETWEEN "
+    "|, COUNT(*)|COUNT(*)|COUNT(DISTINCT |AVG(|SUM(|MIN(|MAX(| EXCEPT SELECT | UNION SELECT "
+    "| INTERSECT SELECT | IN (SELECT | NOT IN (SELECT |(SELECT | the | of the | of | with | and "
+    "| is | whose | are | for | have | in | by |How many |List the |Show the |What is the "
+    .split("|")
+)
+"""SQL and question words with the spaces around them, which make an episode a quarter shorter"""
 
 
 def train_tokenizer(

@@ -40,7 +40,7 @@ class Optimization:
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     minibatches: int = 1
-    token_budget: int = 16_384
+    token_budget: int = 2_048
 
 
 class Trainer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,12 +26,17 @@ from text2sql_gym.types import (
     CallOutcome,
     EpisodeOutcome,
     Limits,
+    Schema,
     Task,
     ToolCall,
     ToolResult,
     Transition,
     Turn,
 )
+
+
+_OPEN_DATABASES = 32
+"""databases kept open by one environment; those of one process share connections"""
 
 
 @dataclass(frozen=True)
@@ -129,8 +135,7 @@ class Text2SQLEnv(gym.Env[str, str]):
         self.render_mode = render_mode
         self.action_space = Unicode(max_length=1_000_000)
         self.observation_space = Unicode(max_length=1_000_000)
-        self._backend: Backend | None = None
-        self._backend_url = ""
+        self._backends: OrderedDict[str, Backend] = OrderedDict()
         self._episode: _Episode | None = None
 
     def reset(
@@ -179,6 +184,18 @@ class Text2SQLEnv(gym.Env[str, str]):
         info = self._info(self._episode, call, result, terms, (message,))
         return message["content"], reward, result.final, truncated, info
 
+    @property
+    def task(self) -> Task:
+        """The task of the current episode, gold included; not for the policy's eyes."""
+        if self._episode is None:
+            raise gym.error.ResetNeeded("no episode yet: call reset() first")
+        return self._episode.task
+
+    @property
+    def schema(self) -> Schema:
+        """The schema of the current episode's database."""
+        return self._open(self.task).schema()
+
     def render(self) -> str | None:  # type: ignore[override]
         """Return the transcript so far, with rewards, in mode "ansi"."""
         if self.render_mode != "ansi":
@@ -186,14 +203,13 @@ class Text2SQLEnv(gym.Env[str, str]):
         return "\n\n".join(self._episode.transcript) if self._episode else ""
 
     def close(self) -> None:
-        """Release the database; calling it twice is harmless."""
-        if self._backend is not None:
-            self._backend.close()
-        self._backend, self._backend_url = None, ""
+        """Release the databases; calling it twice is harmless."""
+        while self._backends:
+            self._backends.popitem()[1].close()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the open database: a copy continues the episode where this one is."""
-        return {**self.__dict__, "_backend": None, "_backend_url": ""}
+        """Everything but the open databases: a copy continues the episode where this one is."""
+        return {**self.__dict__, "_backends": OrderedDict()}
 
     def _choose(self, options: Mapping[str, Any]) -> Task:
         if unknown := set(options) - {"task_id"}:
@@ -203,11 +219,12 @@ class Text2SQLEnv(gym.Env[str, str]):
         return self.tasks[int(self.np_random.integers(len(self.tasks)))]
 
     def _open(self, task: Task) -> Backend:
-        if self._backend is None or self._backend_url != task.database:
-            self.close()
-            self._backend = open_backend(task.database, self.limits)
-            self._backend_url = task.database
-        return self._backend
+        if task.database not in self._backends:
+            self._backends[task.database] = open_backend(task.database, self.limits)
+        self._backends.move_to_end(task.database)
+        if len(self._backends) > _OPEN_DATABASES:
+            self._backends.popitem(last=False)[1].close()
+        return self._backends[task.database]
 
     def _running_episode(self) -> _Episode:
         if self._episode is None or self._episode.done:

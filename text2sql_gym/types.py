@@ -31,6 +31,7 @@ class EpisodeOutcome(StrEnum):
     MISMATCH = "mismatch"
     PREDICTED_ERROR = "predicted_error"
     GOLD_ERROR = "gold_error"
+    NO_GOLD = "no_gold"  # submitted, and the task has no gold query to judge it by
     NO_SUBMISSION = "no_submission"
 
 

@@ -112,7 +112,9 @@ class FineStep:
 
     def observe(self, result: ToolResult, remaining_turns: int) -> Message:
         """The result between ``<result>`` tags; the last turn but one says so."""
-        text = result.text if result.error is None else neutral(result.text)
+        # what `_malformed` says of the tags must stay readable; every other error may quote data
+        told = result.error is None or result.outcome is CallOutcome.MALFORMED
+        text = result.text if told else neutral(result.text)
         notice = "\nOne turn is left: give the final SQL." if remaining_turns == 1 else ""
         return {"role": "tool", "content": f"<result>\n{text}{notice}\n</result>"}
 
@@ -137,7 +139,8 @@ def _tool_call(payload: str) -> ToolCall:
         raise _malformed('no "name" and "arguments" in the tool call')
     arguments = call["arguments"]
     if call.get("name") != "execute_sql":
-        raise _malformed(f"the tool {str(call.get('name'))[:40]!r}; the one tool is 'execute_sql'")
+        name = neutral(repr(call.get("name"))[:40])
+        raise _malformed(f"the tool {name}; the one tool is 'execute_sql'")
     if not all(isinstance(value, str) for value in arguments.values()):
         raise _malformed("an argument that is not a string")
     return ToolCall("execute_sql", {str(name): value for name, value in arguments.items()})

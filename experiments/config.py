@@ -1,0 +1,114 @@
+"""What one training run is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from agents.credit import ESTIMATORS, Estimator, FineStep
+from agents.losses import Bounds, Objective
+from agents.trainer import Optimization
+from agents.warmstart import Imitation
+from experiments.flags import option
+from text2sql_gym.datasets import DATASETS
+from text2sql_gym.registry import lookup
+
+
+@dataclass(frozen=True)
+class Config:
+    """Train a text-to-SQL agent by step-level credit, and compare it with its warm start."""
+
+    output: Path = option(Path("runs/finestep"), "folder of the run")
+    resume: Path | None = option(None, "continue the run in this folder; other flags are ignored")
+    seed: int = option(0, "seed of everything random")
+    threads: int = option(0, "threads of torch; 0 leaves the choice to torch")
+
+    dataset: str = option("synthetic", "a name in DATASETS")
+    data_dir: Path | None = option(None, "folder of the dataset; not needed for synthetic")
+    eval_split: str = option("", "split of unseen databases; default: the dataset's own")
+    eval_tasks: int = option(400, "tasks evaluated before and after")
+
+    hidden: int = option(128, "width of the model")
+    layers: int = option(4, "layers of the model")
+    heads: int = option(4, "attention heads")
+    vocabulary: int = option(1_500, "tokens of the trained tokenizer")
+    context: int = option(512, "tokens of an episode")
+    max_new_tokens: int = option(80, "tokens of one turn")
+    max_turns: int = option(7, "turns of an episode, the submission included")
+    shown_rows: int = option(6, "rows of a result shown to the policy")
+
+    demonstrations: int = option(8_000, "scripted episodes to imitate")
+    warm_steps: int = option(1_500, "optimiser steps of the warm start")
+    warm_batch: int = option(16, "demonstrations per step")
+    warm_rate: float = option(3e-3, "peak learning rate of the warm start")
+
+    estimator: str = option("finestep", "a name in agents.credit.ESTIMATORS")
+    norm: str = option("sep_pooled", "finestep: sep_pooled, joint, separate or index")
+    lam: float = option(0.5, "finestep: weight of the outcome")
+    gamma: float = option(0.9, "finestep: discount per step")
+    alpha: float = option(0.3, "finestep: strength of the smoothing")
+    updates: int = option(60, "updates of the policy")
+    tasks: int = option(16, "tasks per update")
+    group_size: int = option(8, "attempts per task")
+    rate: float = option(5e-4, "learning rate of the updates")
+    minibatches: int = option(2, "optimiser steps per update")
+    clip_low: float = option(0.2, "the ratio is clipped to 1 - clip_low ...")
+    clip_high: float = option(0.28, "... and 1 + clip_high")
+    temperature: float = option(1.0, "temperature of sampling")
+
+    save_every: int = option(25, "updates (and hundreds of warm steps) between checkpoints")
+
+    def __post_init__(self) -> None:
+        lookup(DATASETS, self.dataset, "dataset")
+        lookup(ESTIMATORS, self.estimator, "estimator")
+        for name in ("warm_steps", "updates", "demonstrations", "eval_tasks"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+
+    @property
+    def imitation(self) -> Imitation:
+        """How the warm start is learnt."""
+        return Imitation(self.warm_steps, self.warm_batch, self.warm_rate)
+
+    @property
+    def objective(self) -> Objective:
+        """The clipped token-level loss."""
+        return Objective(bounds=Bounds(self.clip_low, self.clip_high))
+
+    @property
+    def optimization(self) -> Optimization:
+        """How updates change the weights."""
+        return Optimization(self.rate, minibatches=self.minibatches)
+
+    def build_estimator(self) -> Estimator:
+        """The credit estimator with its hyperparameters."""
+        if self.estimator == "finestep":
+            return FineStep(norm=self.norm, lam=self.lam, gamma=self.gamma, alpha=self.alpha)  # type: ignore[arg-type]
+        return ESTIMATORS[self.estimator]()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in asdict(self).items()
+        }
+
+
+def read_config(config: Config) -> Config:
+    """`config` itself, or the one stored in the run that it resumes."""
+    if config.resume is None:
+        return config
+    file = config.resume / "config.json"
+    if not file.is_file():
+        raise SystemExit(f"--resume: expected {file}, which is not there")
+    stored = json.loads(file.read_text(encoding="utf-8"))["config"]
+    paths = {"output", "resume", "data_dir"}
+    values = {
+        item.name: Path(stored[item.name])
+        if item.name in paths and stored[item.name] is not None
+        else stored[item.name]
+        for item in fields(Config)
+    }
+    return replace(Config(**values), output=config.resume, resume=config.resume)

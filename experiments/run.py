@@ -1,0 +1,272 @@
+"""A run folder: where a training run keeps everything it needs to go on after a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+
+from agents import checkpoint
+from agents.chat import Chat
+from agents.demonstrations import demonstrate, texts
+from agents.metrics import MetricsFile
+from agents.policies.scripted import Analyst
+from agents.policies.transformers import Sampling, TransformersPolicy
+from agents.rollout import Collector
+from agents.tiny import SQL_SCAFFOLD, tiny_qwen3, train_tokenizer
+from agents.types import Group, Trajectory
+from agents.warmstart import epochs
+from experiments.config import Config
+from text2sql_gym.datasets import load_tasks
+from text2sql_gym.env import Text2SQLEnv
+from text2sql_gym.prompts import compact
+from text2sql_gym.protocols.finestep import FineStep
+from text2sql_gym.types import Limits, Task
+
+SPLITS = {"synthetic": ("train", "test"), "spider": ("train", "dev"), "bird": ("train", "dev")}
+"""Training and evaluation split of each dataset; their databases are disjoint."""
+
+_ROWS = 128
+_TOKENIZER_EPISODES = 800
+
+
+class Run:
+    """Model, tasks and progress of one run. Use `Run.open`."""
+
+    def __init__(
+        self, config: Config, tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel
+    ) -> None:
+        self.config, self.folder = config, config.output
+        self.tokenizer, self.model, self.chat = tokenizer, model, Chat(tokenizer)
+        self.metrics = MetricsFile(self.folder / "metrics.jsonl")
+        self.phase, self.done = "warm_start", 0
+        self._state: dict[str, Any] = {}
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._lines = 0
+
+    @classmethod
+    def open(cls, config: Config) -> Run:
+        """Begin a run, or go on with the newest whole checkpoint of the one being resumed.
+
+        Raises SystemExit when the folder holds another run already.
+        """
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        folder = config.output
+        if (folder / "config.json").exists() and config.resume is None:
+            raise SystemExit(f"{folder} holds a run; go on with --resume {folder}, or remove it")
+        newest = checkpoint.latest(folder / "checkpoints")
+        if newest is None:
+            run = cls._new(config)
+        else:
+            tokenizer = AutoTokenizer.from_pretrained(newest)
+            run = cls(config, tokenizer, _model(config, tokenizer))
+            checkpoint.load_weights(newest, run.model)
+            run._restore(checkpoint.read_state(newest))
+        run.metrics.keep(run._lines)
+        return run
+
+    @classmethod
+    def _new(cls, config: Config) -> Run:
+        config.output.mkdir(parents=True, exist_ok=True)
+        record = {"config": config.as_dict(), "revision": revision(), "machine": machine()}
+        write_atomically(config.output / "config.json", json.dumps(record, indent=1))
+        tasks = load_split(config, 0)
+        with _environment(config, tasks) as env:
+            seen = _shuffled(tasks, config.seed)[:_TOKENIZER_EPISODES]
+            corpus = texts(env, Analyst(), seen, config.seed)
+        tokenizer = train_tokenizer(
+            corpus, config.vocabulary, (*FineStep.scaffold, *SQL_SCAFFOLD)
+        )
+        return cls(config, tokenizer, _model(config, tokenizer))
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.phase, self.done, self._lines = state["phase"], state["done"], state["lines"]
+        self._state = state
+
+    @cached_property
+    def train_tasks(self) -> tuple[str, ...]:
+        """Ids of the training tasks whose prompt leaves room for an episode."""
+        return self._fitting(self._train_env, load_split(self.config, 0))
+
+    @cached_property
+    def _train_env(self) -> Text2SQLEnv:
+        return _environment(self.config, load_split(self.config, 0))
+
+    @cached_property
+    def _collector(self) -> Collector:
+        tasks = load_split(self.config, 0)
+        return Collector(lambda: _environment(self.config, tasks), self.chat, rows=_ROWS)
+
+    def _fitting(self, env: Text2SQLEnv, tasks: Sequence[Task]) -> tuple[str, ...]:
+        room = self.config.context - self.config.max_new_tokens
+        return tuple(
+            task.task_id for task in tasks if self.prompt_tokens(env, task.task_id) < room
+        )
+
+    def prompt_tokens(self, env: Text2SQLEnv, task_id: str) -> int:
+        """Length of a task's prompt."""
+        _, info = env.reset(options={"task_id": task_id})
+        return len(self.chat.prompt_ids(info["messages"]))
+
+    def demonstrations(self) -> list[Trajectory]:
+        """Scripted episodes over the training tasks; the same ones every time."""
+        count, tasks = self.config.demonstrations, self.train_tasks
+        order = epochs(len(tasks), self.config.seed, 0)
+        ids = [tasks[next(order)] for _ in range(count)]
+        with tqdm(total=count, desc="demonstrations", unit="episode") as bar:
+            made = demonstrate(
+                self._train_env, self.chat, Analyst(max_turns=self.config.max_turns), ids,
+                self.config.seed, bar.update,
+            )
+        fits = [attempt for attempt in made if _tokens(attempt) <= self.config.context]
+        if not fits:
+            raise SystemExit(f"no demonstration fits in --context {self.config.context} tokens")
+        return fits
+
+    def collect(self, update: int) -> list[Group]:
+        """Sample the groups of one update; a function of the weights and the update's number."""
+        config, tasks = self.config, self.train_tasks
+        order = epochs(len(tasks), config.seed + 1, update * config.tasks)
+        ids = [tasks[next(order)] for _ in range(config.tasks)]
+        seed = (config.seed << 20) + update
+        return self._collector.collect(
+            self.policy(config.temperature), ids, config.group_size, seed
+        )
+
+    def policy(self, temperature: float) -> TransformersPolicy:
+        """The model as it is now, sampling at a temperature."""
+        self.model.eval()
+        sampling = Sampling(self.config.max_new_tokens, temperature)
+        return TransformersPolicy(
+            self.model, self.chat, sampling, rows=_ROWS, context=self.config.context
+        )
+
+    def begin(self, phase: str, optimizer: torch.optim.Optimizer) -> None:
+        """Register the optimiser of a phase; give it back its state when the phase goes on."""
+        self._optimizer = optimizer
+        if self._state.get("phase") == phase and self._state.get("optimizer"):
+            optimizer.load_state_dict(self._state["optimizer"])
+        self._state = {}
+
+    def log(self, record: Mapping[str, Any], every: int = 1) -> None:
+        """Append a record of this phase, or one of `every`."""
+        if self.done % every == 0:
+            self.metrics.append({"phase": self.phase, **record})
+            self._lines += 1
+
+    def advance(self, done: int) -> None:
+        """Count one step or update as done; save a checkpoint when it is time."""
+        self.done = done
+        every = self.config.save_every * (100 if self.phase == "warm_start" else 1)
+        if done % every == 0:
+            self.save()
+
+    def finish(self, next_phase: str) -> None:
+        """End a phase and save."""
+        self.phase, self.done, self._optimizer = next_phase, 0, None
+        self.save()
+
+    def save(self) -> Path:
+        """Write a checkpoint of everything that a resumed run needs."""
+        place = {"warm_start": 0, "train": 1, "done": 2}[self.phase] * 100_000 + self.done
+        optimizer = self._optimizer.state_dict() if self._optimizer else None
+        state = {
+            "phase": self.phase, "done": self.done, "lines": self._lines, "optimizer": optimizer
+        }
+        folder = self.folder / "checkpoints"
+        return checkpoint.save(folder, place, self.model, self.tokenizer, state)
+
+    def write(self, file: Path, text: str) -> None:
+        """Write a file of the run folder, whole or not at all."""
+        write_atomically(file, text)
+
+    def close(self) -> None:
+        """Close the environments that were opened."""
+        if "_collector" in self.__dict__:
+            self._collector.close()
+        if "_train_env" in self.__dict__:
+            self._train_env.close()
+
+
+def load_split(config: Config, which: int) -> tuple[Task, ...]:
+    """The training (0) or evaluation (1) tasks of the configured dataset."""
+    split = SPLITS[config.dataset][which]
+    if which == 1 and config.eval_split:
+        split = config.eval_split
+    return load_tasks(config.dataset, config.data_dir, split)
+
+
+def _environment(config: Config, tasks: Sequence[Task]) -> Text2SQLEnv:
+    return make_env(config, tasks)
+
+
+def make_env(config: Config, tasks: Sequence[Task]) -> Text2SQLEnv:
+    """The environment of the run, with short prompts for a small model."""
+    return Text2SQLEnv(
+        tasks=tasks,
+        protocol=FineStep(style="compact"),
+        max_turns=config.max_turns,
+        limits=Limits(shown_rows=config.shown_rows, shown_cell_characters=40, seconds=2.0),
+    )
+
+
+def _model(config: Config, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    return tiny_qwen3(
+        tokenizer,
+        hidden=config.hidden,
+        layers=config.layers,
+        heads=config.heads,
+        context=config.context,
+        seed=config.seed,
+    ).eval()
+
+
+def _shuffled(tasks: Sequence[Task], seed: int) -> list[str]:
+    order = epochs(len(tasks), seed, 0)
+    return [tasks[next(order)].task_id for _ in tasks]
+
+
+def _tokens(attempt: Trajectory) -> int:
+    return sum(len(step.context_ids) + len(step.completion.token_ids) for step in attempt.steps)
+
+
+def write_atomically(file: Path, text: str) -> None:
+    """Write beside `file`, flush, rename."""
+    partial = file.with_name(f".partial-{file.name}")
+    with partial.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(partial, file)
+
+
+def revision() -> str:
+    """The commit of this checkout, with ``+`` when files differ from it; "" without git."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True)
+    except OSError:
+        return ""
+    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers of a run were measured on."""
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "cuda": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
