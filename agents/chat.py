@@ -1,4 +1,4 @@
-"""From messages to token ids, once and exactly: nothing that was sampled is ever tokenised again."""
+"""From messages to token ids, once and exactly: what was sampled is never tokenised again."""
 
 from __future__ import annotations
 

@@ -34,11 +34,13 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
     process_reward    process reward per step
     """
     attempts = [attempt for group in groups for attempt in group.attempts]
-    table = {name: float(np.mean([row[name] for row in map(attempt_metrics, attempts)]))
-             for name in attempt_metrics(attempts[0])}
+    rows = [attempt_metrics(attempt) for attempt in attempts]
+    table = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
     passed = [any(a.outcome_reward > 0 for a in group.attempts) for group in groups]
     steps = [step.process_reward for attempt in attempts for step in attempt.steps]
-    return table | {"pass_at_group": float(np.mean(passed)), "process_reward": float(np.mean(steps))}
+    table["pass_at_group"] = float(np.mean(passed))
+    table["process_reward"] = float(np.mean(steps))
+    return table
 
 
 def attempt_metrics(attempt: Trajectory) -> dict[str, float]:

@@ -81,7 +81,7 @@ def tiny_qwen3(
         num_key_value_heads=heads,
         head_dim=hidden // heads,
         max_position_embeddings=context,
-        rope_theta=10_000.0,
+        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
         tie_word_embeddings=True,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

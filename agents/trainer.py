@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -119,7 +119,7 @@ class Trainer:
             self.model.parameters(), self.optimization.max_grad_norm
         )
         if not torch.isfinite(norm):
-            raise TrainingError(f"the gradient norm is {float(norm)} at optimiser step {self.steps}")
+            raise TrainingError(f"the gradient norm is {norm} at optimiser step {self.steps}")
         ramp = min(1.0, (self.steps + 1) / max(1, self.optimization.warmup))
         for group in self.optimizer.param_groups:
             group["lr"] = self.optimization.learning_rate * ramp
@@ -171,5 +171,3 @@ class Stopwatch:
 
 def _teaches(credit: Credit) -> bool:
     return any(advantages_S.any() for track in credit for advantages_S in track.advantages_GS)
-
-

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from agents.batch import Batch, token_rows
 from agents.likelihood import token_logprobs
+from agents.renaming import Renaming
 from agents.types import Trajectory
 
 
@@ -29,7 +30,7 @@ class Imitation:
     warmup: int = 50
     weight_decay: float = 0.05
     max_grad_norm: float = 1.0
-    token_budget: int = 2_048
+    token_budget: int = 1_500
 
     def rate(self, step: int) -> float:
         """The learning rate of a step."""
@@ -46,8 +47,15 @@ class WarmStart:
     continues exactly as one that was never interrupted.
     """
 
-    def __init__(self, model: PreTrainedModel, imitation: Imitation, seed: int) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        imitation: Imitation,
+        seed: int,
+        renaming: Renaming | None = None,
+    ) -> None:
         self.model, self.imitation, self.seed = model, imitation, seed
+        self.renaming = renaming
         self.optimizer = torch.optim.AdamW(
             model.parameters(), betas=(0.9, 0.98), weight_decay=imitation.weight_decay
         )
@@ -71,6 +79,8 @@ class WarmStart:
         return [demonstrations[next(places)] for _ in range(size)]
 
     def _step(self, step: int, batch: Batch) -> float:
+        if self.renaming is not None:
+            batch = self.renaming(batch, np.random.default_rng((self.seed, step, 1)))
         tokens = float(batch.mask_BT.sum())
         total = 0.0
         for index in batch.micro_batches(self.imitation.token_budget):

@@ -85,7 +85,8 @@ class Config:
     def build_estimator(self) -> Estimator:
         """The credit estimator with its hyperparameters."""
         if self.estimator == "finestep":
-            return FineStep(norm=self.norm, lam=self.lam, gamma=self.gamma, alpha=self.alpha)  # type: ignore[arg-type]
+            fields = {name: getattr(self, name) for name in ("norm", "lam", "gamma", "alpha")}
+            return FineStep(**fields)
         return ESTIMATORS[self.estimator]()
 
     def as_dict(self) -> dict[str, Any]:
@@ -105,7 +106,7 @@ def read_config(config: Config) -> Config:
         raise SystemExit(f"--resume: expected {file}, which is not there")
     stored = json.loads(file.read_text(encoding="utf-8"))["config"]
     paths = {"output", "resume", "data_dir"}
-    values = {
+    values: dict[str, Any] = {
         item.name: Path(stored[item.name])
         if item.name in paths and stored[item.name] is not None
         else stored[item.name]

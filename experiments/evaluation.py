@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from agents.metrics import attempt_metrics
 from agents.rollout import Collector
 from agents.warmstart import epochs
 from experiments.run import Run, load_split, make_env
+
+Numbers = npt.NDArray[np.float64]
 
 COLUMNS = ("ex", "calls", "redundant_calls", "error_calls", "sampled_tokens", "submitted")
 
@@ -42,7 +44,7 @@ class Report:
             found["too_long"],
         )
 
-    def column(self, name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    def column(self, name: str) -> Numbers:
         """One number per task."""
         return np.array([row[name] for row in self.rows])
 
@@ -102,9 +104,8 @@ def compare(before: Report, after: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
-def interval(values: Sequence[float] | np.ndarray, resamples: int = 2_000) -> tuple[float, float]:  # type: ignore[type-arg]
+def interval(values: Numbers, resamples: int = 2_000) -> tuple[float, float]:
     """A 95 % percentile bootstrap interval of the mean."""
-    array = np.asarray(values, dtype=np.float64)
-    draws = np.random.default_rng(0).integers(len(array), size=(resamples, len(array)))
-    low, high = np.percentile(array[draws].mean(axis=1), [2.5, 97.5])
+    draws = np.random.default_rng(0).integers(len(values), size=(resamples, len(values)))
+    low, high = np.percentile(values[draws].mean(axis=1), [2.5, 97.5])
     return float(low), float(high)

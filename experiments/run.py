@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ from agents.warmstart import epochs
 from experiments.config import Config
 from text2sql_gym.datasets import load_tasks
 from text2sql_gym.env import Text2SQLEnv
-from text2sql_gym.prompts import compact
 from text2sql_gym.protocols.finestep import FineStep
 from text2sql_gym.types import Limits, Task
 
@@ -81,7 +80,7 @@ class Run:
         record = {"config": config.as_dict(), "revision": revision(), "machine": machine()}
         write_atomically(config.output / "config.json", json.dumps(record, indent=1))
         tasks = load_split(config, 0)
-        with _environment(config, tasks) as env:
+        with make_env(config, tasks) as env:
             seen = _shuffled(tasks, config.seed)[:_TOKENIZER_EPISODES]
             corpus = texts(env, Analyst(), seen, config.seed)
         tokenizer = train_tokenizer(
@@ -100,12 +99,12 @@ class Run:
 
     @cached_property
     def _train_env(self) -> Text2SQLEnv:
-        return _environment(self.config, load_split(self.config, 0))
+        return make_env(self.config, load_split(self.config, 0))
 
     @cached_property
     def _collector(self) -> Collector:
         tasks = load_split(self.config, 0)
-        return Collector(lambda: _environment(self.config, tasks), self.chat, rows=_ROWS)
+        return Collector(lambda: make_env(self.config, tasks), self.chat, rows=_ROWS)
 
     def _fitting(self, env: Text2SQLEnv, tasks: Sequence[Task]) -> tuple[str, ...]:
         room = self.config.context - self.config.max_new_tokens
@@ -206,10 +205,6 @@ def load_split(config: Config, which: int) -> tuple[Task, ...]:
     return load_tasks(config.dataset, config.data_dir, split)
 
 
-def _environment(config: Config, tasks: Sequence[Task]) -> Text2SQLEnv:
-    return make_env(config, tasks)
-
-
 def make_env(config: Config, tasks: Sequence[Task]) -> Text2SQLEnv:
     """The environment of the run, with short prompts for a small model."""
     return Text2SQLEnv(
@@ -221,14 +216,16 @@ def make_env(config: Config, tasks: Sequence[Task]) -> Text2SQLEnv:
 
 
 def _model(config: Config, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
-    return tiny_qwen3(
+    model = tiny_qwen3(
         tokenizer,
         hidden=config.hidden,
         layers=config.layers,
         heads=config.heads,
         context=config.context,
         seed=config.seed,
-    ).eval()
+    )
+    model.eval()
+    return model
 
 
 def _shuffled(tasks: Sequence[Task], seed: int) -> list[str]:
@@ -254,11 +251,13 @@ def revision() -> str:
     """The commit of this checkout, with ``+`` when files differ from it; "" without git."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True)
+        head, changed = (
+            subprocess.run([*git, *words], capture_output=True, text=True).stdout.strip()
+            for words in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "-uno"])
+        )
     except OSError:
         return ""
-    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+    return head + ("+" if changed else "")
 
 
 def machine() -> dict[str, Any]:

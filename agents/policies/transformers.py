@@ -115,7 +115,8 @@ class TransformersPolicy:
     def open(self, prompt_ids: Sequence[int], seeds: Sequence[int]) -> list[int]:
         """Begin one sequence per seed on one prompt. Raises ValueError for an over-long prompt."""
         if not 0 < len(prompt_ids) < self.context:
-            raise ValueError(f"expected 1 to {self.context - 1} prompt tokens, got {len(prompt_ids)}")
+            most = self.context - 1
+            raise ValueError(f"expected 1 to {most} prompt tokens, got {len(prompt_ids)}")
         if len(seeds) > self._cache.keys.shape[1]:
             raise ValueError(f"{len(seeds)} attempts need as many rows; raise `rows`")
         group = []
@@ -161,8 +162,7 @@ class TransformersPolicy:
                 self._begin_turn(sequence)
         if not groups:
             return []
-        done = self._prefill([group[0] for group in groups], groups)
-        return done
+        return self._prefill([group[0] for group in groups], groups)
 
     def _begin_turn(self, sequence: _Sequence) -> None:
         draws = np.random.default_rng((sequence.seed, sequence.turns))
@@ -177,7 +177,8 @@ class TransformersPolicy:
         With `groups`, each sequence stands for a group on the same prompt: its cache is copied
         to the others' rows, which draw their own first tokens.
         """
-        done = [(s.handle, self._complete(s, stopped=False)) for s in sequences if self._overflows(s)]
+        full = [sequence for sequence in sequences if self._overflows(sequence)]
+        done = [(sequence.handle, self._complete(sequence, stopped=False)) for sequence in full]
         sequences = [sequence for sequence in sequences if not sequence.idle]
         if not sequences:
             return done
@@ -196,9 +197,9 @@ class TransformersPolicy:
             return done + self._draw(sequences, logits_BV)
         for group in groups:
             self._share(group)
-        repeats = torch.tensor([len(group) for group in groups])
+        repeats = torch.tensor([len(group) for group in groups], device=logits_BV.device)
         everyone = [sequence for group in groups for sequence in group]
-        return done + self._draw(everyone, logits_BV.repeat_interleave(repeats.to(logits_BV.device), 0))
+        return done + self._draw(everyone, logits_BV.repeat_interleave(repeats, dim=0))
 
     def _share(self, group: list[_Sequence]) -> None:
         first, others = group[0], group[1:]
