@@ -85,7 +85,7 @@ EASY = (
         "SELECT {C} FROM {T} WHERE {N} > {K}",
         (
             "List the {c} of {t} whose {n} is above {k}.",
-            "What is the {c} of the {t} with a {n} of more than {k}?",
+            "What is the {c} of the {t} with {n} of more than {k}?",
             "For {t} with {n} greater than {k}, show the {c}.",
             "Show the {c} of all {t} that have {n} over {k}.",
         ),
@@ -95,7 +95,7 @@ EASY = (
         "SELECT {C} FROM {T} WHERE {N} < {K}",
         (
             "List the {c} of {t} whose {n} is below {k}.",
-            "What is the {c} of the {t} with a {n} of less than {k}?",
+            "What is the {c} of the {t} with {n} of less than {k}?",
             "For {t} with {n} smaller than {k}, show the {c}.",
             "Show the {c} of all {t} that have {n} under {k}.",
         ),

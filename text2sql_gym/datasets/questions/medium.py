@@ -98,7 +98,7 @@ MEDIUM = (
         (
             'List the {c} of {t} whose {d} is not "{v}".',
             'For {t} with any {d} but "{v}", show the {c}.',
-            'What is the {c} of the {t} with a {d} other than "{v}"?',
+            'What is the {c} of the {t} with {d} other than "{v}"?',
             'Show the {c} of all {t} except those with {d} "{v}".',
         ),
     ),
@@ -108,7 +108,7 @@ MEDIUM = (
         (
             "List the {c} of {t} whose {n} is between {k} and {k2}.",
             "For {t} with {n} from {k} to {k2}, show the {c}.",
-            "What is the {c} of the {t} with a {n} between {k} and {k2}?",
+            "What is the {c} of the {t} with {n} between {k} and {k2}?",
             "Show the {c} of {t} where the {n} lies from {k} to {k2}.",
         ),
     ),

@@ -32,7 +32,7 @@ HARD = (
         "count_below_average", "hard", ("t=table", "n=t.amount"),
         "SELECT COUNT(*) FROM {T} WHERE {N} < (SELECT AVG({N}) FROM {T})",
         (
-            "How many {t} have a {n} below the average?",
+            "How many {t} have {n} below the average?",
             "Count the {t} with less than average {n}.",
             "What is the number of {t} under the mean {n}?",
             "Find how many {t} have {n} smaller than the average {n}.",
