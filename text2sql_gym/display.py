@@ -9,46 +9,69 @@ import re
 
 from text2sql_gym.types import Cell, Limits, Table
 
-_TAG_START = re.compile(r"<(?=[A-Za-z/|!])")
+_TAG_START = re.compile(r"<(?=[^\W\d]|[/|!?\uff5c])")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def neutral(text: str) -> str:
     """Return `text` with every ``<`` that could open a tag or a chat token written ``&lt;``.
 
-    ``a < b`` and ``x <= 3`` stay as they are.
+    ``a < b``, ``x <= 3`` and ``x <> 3`` stay as they are.
     """
     return _TAG_START.sub("&lt;", text)
 
 
+def one_line(text: str, limit: int) -> str:
+    """Return `text` cut at `limit` characters, with control characters escaped, and `neutral`."""
+    if len(text) > limit:
+        text = f"{text[:limit]}...(+{len(text) - limit} characters)"
+    return neutral(_CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text))
+
+
 def show_cell(value: Cell, limits: Limits) -> str:
-    """One line of text: NULL, numbers as Python prints them, text with line breaks escaped."""
-    if value is None:
-        return "NULL"
+    """One line of text: NULL, numbers as Python prints them, blobs in hexadecimal."""
+    limit = limits.shown_cell_characters
+    if isinstance(value, str):
+        return one_line(value, limit)
     if isinstance(value, bytes):
-        text = f"x'{value[: limits.shown_cell_characters].hex()}'"
-    else:
-        text = str(value)
-    cut = len(text) - limits.shown_cell_characters
-    if cut > 0:
-        text = f"{text[:-cut]}...(+{cut} characters)"
-    return neutral(text.replace("\r", "\\r").replace("\n", "\\n"))
+        shown = max(1, limit // 2)
+        cut = f"...(+{len(value) - shown} bytes)" if len(value) > shown else ""
+        return f"x'{value[:shown].hex()}'{cut}"
+    return "NULL" if value is None else f"{value}"
 
 
 def show_table(table: Table, limits: Limits) -> str:
-    """Column names, up to ``limits.shown_rows`` rows, and one line that says what was left out.
+    """Column names, up to ``limits.shown_rows`` rows, and one line that says how many they are.
 
-    The whole is cut at ``limits.shown_characters``; the last line is never cut.
+    The lines above the last have at most ``limits.shown_characters`` in all. A first row that is
+    longer is cut, with the cut said; later rows are shown whole or not at all.
     """
-    lines = [" | ".join(neutral(name) for name in table.columns)]
+    names = (one_line(name, limits.shown_cell_characters) for name in table.columns)
+    lines = [_cut(" | ".join(names), limits.shown_characters)]
     room = limits.shown_characters - len(lines[0])
     for row in table.rows[: limits.shown_rows]:
         line = " | ".join(show_cell(value, limits) for value in row)
+        if len(lines) == 1 and room > 1:
+            line = _cut(line, room - 1)
         room -= len(line) + 1
         if room < 0:
             break
         lines.append(line)
-    lines[0] = lines[0][: limits.shown_characters]
     return "\n".join([*lines, _count(table, shown=len(lines) - 1)])
+
+
+def show_error(error: str, limits: Limits) -> str:
+    """One line of text, cut like a result."""
+    return f"Error: {one_line(error, limits.shown_characters)}"
+
+
+def _cut(line: str, room: int) -> str:
+    """Return `line` in at most `room` characters, the note on the cut included."""
+    if len(line) <= room:
+        return line
+    note = f"...(+{len(line)} characters)"
+    kept = max(0, room - len(note))
+    return f"{line[:kept]}...(+{len(line) - kept} characters)"[:room]
 
 
 def _count(table: Table, *, shown: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,18 @@ import gymnasium as gym
 
 from text2sql_gym.backends import open_backend
 from text2sql_gym.backends.base import Backend
-from text2sql_gym.datasets import as_task, load_tasks
-from text2sql_gym.errors import EnvironmentFault, ToolError
+from text2sql_gym.datasets import load_tasks
+from text2sql_gym.episode import Episode
+from text2sql_gym.errors import ToolError
 from text2sql_gym.golds import gold_results
-from text2sql_gym.matching import MATCHERS, Gold, Matcher
-from text2sql_gym.protocols import PROTOCOLS, AgentProtocol, Message
+from text2sql_gym.matching import Matcher
+from text2sql_gym.protocols import AgentProtocol
 from text2sql_gym.registry import lookup
-from text2sql_gym.rewards import REWARDS, SCHEMES, RewardScheme
+from text2sql_gym.resolve import limits_of, matcher_of, protocol_of, scheme_of, tasks_by_id
+from text2sql_gym.rewards import REWARDS, RewardScheme
 from text2sql_gym.spaces import Unicode
-from text2sql_gym.sql_text import normalized
 from text2sql_gym.tools import TOOLS
+from text2sql_gym.tools.base import failed
 from text2sql_gym.types import (
     CallOutcome,
     EpisodeOutcome,
@@ -34,21 +36,8 @@ from text2sql_gym.types import (
     Turn,
 )
 
-
 _OPEN_DATABASES = 32
 """databases kept open by one environment; those of one process share connections"""
-
-
-@dataclass(frozen=True)
-class _Episode:
-    """All that changes during an episode."""
-
-    task: Task
-    golds: tuple[Gold, ...]
-    transcript: tuple[str, ...]
-    history: tuple[Turn, ...] = ()
-    outcome: EpisodeOutcome = EpisodeOutcome.NO_SUBMISSION
-    done: bool = False
 
 
 class Text2SQLEnv(gym.Env[str, str]):
@@ -87,7 +76,8 @@ class Text2SQLEnv(gym.Env[str, str]):
 
     ## Arguments
     - `dataset`, `data_dir`, `split`, `dataset_options`: which tasks, see `DATASETS`.
-    - `tasks`: tasks given instead, as `Task` records or dicts with its fields as keys.
+    - `tasks`: tasks given instead, as `Task` records or dicts with its fields as keys; a task
+      without gold is never rewarded as right and ends as "no_gold".
     - `protocol`, `protocol_options`: a name in `PROTOCOLS` with its fields, or a protocol object.
     - `matcher`: a name in `MATCHERS`, or a matcher object.
     - `rewards`: a name in `SCHEMES`, a dict with the fields of `RewardScheme`, or a scheme.
@@ -119,32 +109,29 @@ class Text2SQLEnv(gym.Env[str, str]):
         if max_turns < 1:
             raise ValueError(f"max_turns must be at least 1, got {max_turns}")
         if tasks is None:
-            folder = None if data_dir is None else Path(data_dir)
-            self.tasks = load_tasks(dataset, folder, split, **(dataset_options or {}))
-        else:
-            self.tasks = tuple(map(as_task, tasks))
-        if not self.tasks:
-            raise ValueError("expected at least one task, got none")
-        self._by_id = {task.task_id: task for task in self.tasks}
-        self.protocol = _protocol(protocol, protocol_options)
-        self.matcher = lookup(MATCHERS, matcher, "matcher")() if isinstance(matcher, str) else matcher
-        self.scheme = _scheme(rewards)
-        self._rewards = {name: lookup(REWARDS, name, "reward") for name in self.scheme.names}
+            tasks = load_tasks(dataset, data_dir, split, **(dataset_options or {}))
+        self._by_id = tasks_by_id(tasks)
+        self.tasks = tuple(self._by_id.values())
+        self.protocol = protocol_of(protocol, protocol_options)
+        self.matcher = matcher_of(matcher)
+        self.scheme = scheme_of(rewards)
+        terms = {**REWARDS, **self.scheme.own}
+        self._rewards = {name: lookup(terms, name, "reward") for name in self.scheme.names}
         self.max_turns = max_turns
-        self.limits = limits if isinstance(limits, Limits) else Limits(**(limits or {}))
+        self.limits = limits_of(limits)
         self.render_mode = render_mode
         self.action_space = Unicode(max_length=1_000_000)
         self.observation_space = Unicode(max_length=1_000_000)
         self._backends: OrderedDict[str, Backend] = OrderedDict()
-        self._episode: _Episode | None = None
+        self._episode: Episode | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[str, dict[str, Any]]:
         """Begin an episode: the task ``options["task_id"]``, or one drawn at random.
 
-        Raises `EnvironmentFault` when the database cannot be opened or a gold query fails, and
-        KeyError for a task id that does not exist.
+        Raises `EnvironmentFault` when the database cannot be opened or a gold query fails
+        (`GoldError`), and `UnknownName` for a task id that does not exist.
         """
         super().reset(seed=seed)
         task = self._choose(options or {})
@@ -152,9 +139,8 @@ class Text2SQLEnv(gym.Env[str, str]):
         golds = gold_results(task, self.matcher, backend, self.limits)
         messages = self.protocol.prompt(task, backend.schema(), self.limits, self.max_turns)
         observation = "\n\n".join(message["content"] for message in messages)
-        self._episode = _Episode(task, golds, (observation,))
-        terms = dict.fromkeys(self._rewards, 0.0)
-        return observation, self._info(self._episode, None, None, terms, messages)
+        self._episode = Episode(task, golds, self.max_turns, (observation,))
+        return observation, self._episode.info(dict.fromkeys(self._rewards, 0.0), messages)
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Take one turn.
@@ -164,25 +150,19 @@ class Text2SQLEnv(gym.Env[str, str]):
         the observation. Raises `EnvironmentFault` when the environment is at fault, and
         `gymnasium.error.ResetNeeded` without a running episode.
         """
-        episode = self._running_episode()
-        call, result = self._run(action, episode)
-        outcome = self._judge(call, result, episode)
-        golds = tuple(gold.table for gold in episode.golds)
-        transition = Transition(episode.task, golds, call, result, episode.history, outcome)
+        before = self._running_episode()
+        call, result = self._run(action, before)
+        outcome = self._judge(call, result, before)
+        transition = Transition(
+            before.task, before.gold_tables, call, result, before.history, outcome
+        )
         terms = {name: reward(transition) for name, reward in self._rewards.items()}
         reward = self.scheme.scalar(terms)
-        history = (*episode.history, Turn(call, result))
-        truncated = not result.final and len(history) >= self.max_turns
-        message = self.protocol.observe(result, self.max_turns - len(history))
-        self._episode = replace(
-            episode,
-            transcript=(*episode.transcript, action, f"{message['content']}\n[reward {reward:+.3f}]"),
-            history=history,
-            outcome=outcome,
-            done=result.final or truncated,
-        )
-        info = self._info(self._episode, call, result, terms, (message,))
-        return message["content"], reward, result.final, truncated, info
+        message = self.protocol.observe(result, before.remaining_turns - 1)
+        answer = message["content"]
+        after = before.after(action, Turn(call, result), outcome, answer, reward)
+        self._episode = after
+        return answer, reward, after.terminated, after.truncated, after.info(terms, (message,))
 
     @property
     def task(self) -> Task:
@@ -226,26 +206,28 @@ class Text2SQLEnv(gym.Env[str, str]):
             self._backends.popitem(last=False)[1].close()
         return self._backends[task.database]
 
-    def _running_episode(self) -> _Episode:
-        if self._episode is None or self._episode.done:
+    def _running_episode(self) -> Episode:
+        if self._episode is None or self._episode.terminated or self._episode.truncated:
             raise gym.error.ResetNeeded("no episode is running: call reset() before step()")
         return self._episode
 
-    def _run(self, action: str, episode: _Episode) -> tuple[ToolCall | None, ToolResult]:
-        call = None
+    def _run(self, action: str, episode: Episode) -> tuple[ToolCall | None, ToolResult]:
         try:
             if len(action) > self.action_space.max_length:
                 raise ToolError("the action is too long", CallOutcome.MALFORMED)
             call = self.protocol.parse(action)
+        except ToolError as error:
+            return None, ToolResult(f"Error: {error}", error.outcome, error=str(error))
+        try:
             result = TOOLS[call.tool](self._open(episode.task), call.arguments, self.limits)
         except ToolError as error:
-            return call, ToolResult(f"Error: {error}", error.outcome, error=str(error))
-        if not result.final and _repeats(call, episode.history):
+            return call, failed(error, self.limits)
+        if not result.final and episode.repeats(call):
             result = replace(result, outcome=CallOutcome.DUPLICATE)
         return call, result
 
     def _judge(
-        self, call: ToolCall | None, result: ToolResult, episode: _Episode
+        self, call: ToolCall | None, result: ToolResult, episode: Episode
     ) -> EpisodeOutcome:
         if not result.final or call is None:
             return EpisodeOutcome.NO_SUBMISSION
@@ -256,53 +238,3 @@ class Text2SQLEnv(gym.Env[str, str]):
             if self.matcher(sql, result.table, gold, database, self.limits) >= 1.0:
                 return EpisodeOutcome.MATCH
         return EpisodeOutcome.MISMATCH if episode.golds else EpisodeOutcome.NO_GOLD
-
-    def _info(
-        self,
-        episode: _Episode,
-        call: ToolCall | None,
-        result: ToolResult | None,
-        terms: dict[str, float],
-        messages: Sequence[Message],
-    ) -> dict[str, Any]:
-        turn = len(episode.history)
-        return {
-            "task_id": episode.task.task_id,
-            "database_id": episode.task.database_id,
-            "question": episode.task.question,
-            "difficulty": episode.task.difficulty,
-            "tool": call.tool if call else "",
-            "call_outcome": str(result.outcome) if result else "",
-            "error": (result.error or "") if result else "",
-            "outcome": str(episode.outcome),
-            "reward_terms": terms,
-            "turn": turn,
-            "remaining_turns": self.max_turns - turn,
-            "messages": [dict(message) for message in messages],
-        }
-
-
-def _repeats(call: ToolCall, history: tuple[Turn, ...]) -> bool:
-    return any(turn.call is not None and _key(turn.call) == _key(call) for turn in history)
-
-
-def _key(call: ToolCall) -> tuple[str, tuple[tuple[str, str], ...]]:
-    return call.tool, tuple((name, normalized(text)) for name, text in call.arguments.items())
-
-
-def _protocol(
-    protocol: str | AgentProtocol, options: Mapping[str, Any] | None
-) -> AgentProtocol:
-    if not isinstance(protocol, str):
-        if options:
-            raise ValueError("protocol_options go with a protocol's name, not with an object")
-        return protocol
-    return lookup(PROTOCOLS, protocol, "protocol")(**(options or {}))
-
-
-def _scheme(rewards: str | Mapping[str, Any] | RewardScheme) -> RewardScheme:
-    if isinstance(rewards, RewardScheme):
-        return rewards
-    return lookup(SCHEMES, rewards, "reward scheme") if isinstance(rewards, str) else (
-        RewardScheme(**rewards)
-    )

@@ -65,4 +65,14 @@ _RESERVED = frozenset(
     .split()
 )
 
+ENGINES = {"duckdb": "DuckDB", "postgresql": "PostgreSQL"}
+"""What prompts call the engine of a URL's scheme; every other database is SQLite."""
+
+
+def engine_of(url: str) -> str:
+    """The name of the SQL dialect that a database at `url` understands."""
+    scheme, _, rest = url.partition("://")
+    return ENGINES.get(scheme, "SQLite") if rest else "SQLite"
+
+
 SCHEMA_STYLES: dict[str, Callable[[Schema], str]] = {"ddl": ddl, "compact": compact}

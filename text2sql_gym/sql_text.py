@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import re
 
-_QUOTED_OR_SPACE = re.compile(r"""('[^']*'|"[^"]*"|`[^`]*`|\[[^\]]*\])|\s+""")
+_TOKEN = re.compile(
+    r"""
+      (?: \s | --[^\n]* | /\*.*?(?:\*/|\Z) )+                  # says nothing
+    | (?P<quoted> \w* '(?:[^']+|'')*(?:'|\Z)                   # 'text', x'00'
+                | "(?:[^"]+|"")*(?:"|\Z) | `[^`]*(?:`|\Z) | \[[^\]]*(?:\]|\Z) )
+    | (?P<word> \w+ | . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
 
 
 def normalized(sql: str) -> str:
-    """Return `sql` with case and white space evened out and the last ``;`` dropped.
+    """Return `sql` with case, white space and comments evened out and the last ``;`` dropped.
 
     Quoted text keeps its case and spaces: ``'Oslo'`` and ``'oslo'`` are different queries. Two
-    statements with the same normal form are a repeat. Linear in the length of `sql`.
+    statements with the same normal form are a repeat. Linear in the length of `sql`: a quote that
+    is not closed reaches to the end.
     """
-    parts: list[str] = []
-    end = 0
-    for found in _QUOTED_OR_SPACE.finditer(sql):
-        parts.append(sql[end : found.start()].lower())
-        parts.append(found[1] if found[1] is not None else " ")
-        end = found.end()
-    parts.append(sql[end:].lower())
-    return "".join(parts).strip().rstrip("; ")
+    tokens = (found["quoted"] or (found["word"] or "").lower() for found in _TOKEN.finditer(sql))
+    return " ".join(filter(None, tokens)).rstrip("; ")

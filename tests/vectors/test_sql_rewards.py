@@ -61,7 +61,7 @@ OUTCOMES = {
     "Mismatch": EpisodeOutcome.MISMATCH,
     "Unexecutable": EpisodeOutcome.PREDICTED_ERROR,
     "TIMEOUT": EpisodeOutcome.PREDICTED_ERROR,
-    "Gold Error": EpisodeOutcome.GOLD_ERROR,
+    "Gold Error": EpisodeOutcome.NO_SUBMISSION,  # a fault at reset: the episode never begins
 }
 
 

@@ -24,7 +24,8 @@ class AgentProtocol(Protocol):
     def parse(self, action: str) -> ToolCall:
         """Read one turn of the policy, in time linear in its length.
 
-        Raises `ToolError` with `CallOutcome.MALFORMED` that says what was expected.
+        Raises `ToolError` with `CallOutcome.MALFORMED` that says what was expected. Its message
+        is shown as it is: it may name tags, and must not quote the action unless `neutral`.
         """
 
     def observe(self, result: ToolResult, remaining_turns: int) -> Message:

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from text2sql_gym.display import neutral
 from text2sql_gym.errors import ToolError
-from text2sql_gym.prompts import SCHEMA_STYLES
+from text2sql_gym.prompts import SCHEMA_STYLES, engine_of
 from text2sql_gym.protocols.base import Message
 from text2sql_gym.registry import lookup
 from text2sql_gym.types import CallOutcome, Limits, Schema, Task, ToolCall, ToolResult
@@ -56,11 +56,11 @@ class FineStep:
     style    "full" writes the instructions and the schema as DDL; "compact" leaves the
              instructions out and writes one line a table, for models that are trained on the
              protocol and have a short context
-    dialect  the engine named in the instructions
+    dialect  the SQL dialect named in the instructions; "" is that of the task's database
     """
 
     style: str = "full"
-    dialect: str = "SQLite"
+    dialect: str = ""
 
     tools: ClassVar[tuple[str, ...]] = ("execute_sql", "submit")
     tags: ClassVar[tuple[str, ...]] = ("reasoning", "tool_call", "final_sql")
@@ -84,17 +84,24 @@ class FineStep:
     ) -> tuple[Message, ...]:
         """Schema and question; before them, in the full style, the instructions."""
         full = self.style == "full"
-        question = neutral(f"{task.question}\nEvidence: {task.evidence}".removesuffix("\nEvidence: "))
+        evidence = f"\nEvidence: {task.evidence}" if task.evidence else ""
+        question = neutral(f"{task.question}{evidence}")
         shown = neutral(lookup(SCHEMA_STYLES, "ddl" if full else "compact", "schema style")(schema))
         if not full:
             return ({"role": "user", "content": f"{shown}\n{question}"},)
-        system = _SYSTEM.format(dialect=self.dialect, turns=max_turns, rows=limits.shown_rows)
+        dialect = self.dialect or engine_of(task.database)
+        system = _SYSTEM.format(dialect=dialect, turns=max_turns, rows=limits.shown_rows)
         user = _USER.format(schema=shown, question=question)
         return ({"role": "system", "content": system}, {"role": "user", "content": user})
 
     def parse(self, action: str) -> ToolCall:
-        """Read one turn; text outside the tags, a missing, mixed or repeated tag is malformed."""
+        """Read one turn; text outside the tags, a missing, mixed or repeated tag is malformed.
+
+        So is a ``<result>``: only the environment writes observations.
+        """
         text = action.strip()
+        if "<result>" in text or "</result>" in text:
+            raise _malformed("a <result>, which only the environment writes")
         uses = {tag: (text.count(f"<{tag}>"), text.count(f"</{tag}>")) for tag in self.tags}
         modes = [tag for tag in self.tags[1:] if uses[tag] != (0, 0)]
         if uses["reasoning"] != (1, 1) or not text.startswith("<reasoning>"):
@@ -112,11 +119,8 @@ class FineStep:
 
     def observe(self, result: ToolResult, remaining_turns: int) -> Message:
         """The result between ``<result>`` tags; the last turn but one says so."""
-        # what `_malformed` says of the tags must stay readable; every other error may quote data
-        told = result.error is None or result.outcome is CallOutcome.MALFORMED
-        text = result.text if told else neutral(result.text)
         notice = "\nOne turn is left: give the final SQL." if remaining_turns == 1 else ""
-        return {"role": "tool", "content": f"<result>\n{text}{notice}\n</result>"}
+        return {"role": "tool", "content": f"<result>\n{result.text}{notice}\n</result>"}
 
     @staticmethod
     def call(reasoning: str, sql: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from text2sql_gym.types import Transition
@@ -25,11 +25,13 @@ class RewardScheme:
     process_scale  share of the process sum in the scalar reward; small, so that no amount of
                    exploring is worth a right answer. Estimators read the two sums separately
                    and do not see it.
+    own            terms of the user's by name, beside those of `REWARDS`
     """
 
     outcome: Mapping[str, float]
     process: Mapping[str, float]
     process_scale: float = 0.1
+    own: Mapping[str, Reward] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -38,11 +40,11 @@ class RewardScheme:
 
     def outcome_sum(self, terms: Mapping[str, float]) -> float:
         """The outcome reward of a step with these raw terms."""
-        return sum(weight * terms[name] for name, weight in self.outcome.items())
+        return sum((weight * terms[name] for name, weight in self.outcome.items()), 0.0)
 
     def process_sum(self, terms: Mapping[str, float]) -> float:
         """The process reward of a step with these raw terms."""
-        return sum(weight * terms[name] for name, weight in self.process.items())
+        return sum((weight * terms[name] for name, weight in self.process.items()), 0.0)
 
     def scalar(self, terms: Mapping[str, float]) -> float:
         """What `step` returns: outcome plus `process_scale` times process."""

@@ -81,6 +81,9 @@ def _schema_shared(table: Table, gold: Table) -> float:
 
 
 def _canonical(value: Cell) -> Cell:
-    if isinstance(value, (int, float)):
-        return float(f"{value:.6g}")
-    return value.strip().lower() if isinstance(value, str) else value
+    if isinstance(value, str):
+        return value.strip().lower()
+    if value is None or isinstance(value, bytes):
+        return value
+    # no two NaN are equal, yet a NaN shown is a NaN found
+    return float(f"{value:.6g}") if value == value else "nan"

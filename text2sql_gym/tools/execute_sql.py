@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from text2sql_gym.backends.base import Backend
 from text2sql_gym.display import show_table
-from text2sql_gym.errors import ToolError
+from text2sql_gym.tools.base import named_arguments
 from text2sql_gym.types import CallOutcome, Limits, ToolResult
 
 
@@ -15,14 +15,7 @@ def execute_sql(backend: Backend, arguments: Mapping[str, str], limits: Limits) 
 
     Arguments: ``sql``, the query.
     """
-    table = backend.execute(sql_argument(arguments), max_rows=limits.tool_rows)
+    (sql,) = named_arguments(arguments, "sql")
+    table = backend.execute(sql, max_rows=limits.tool_rows)
     outcome = CallOutcome.OK if table.complete else CallOutcome.TRUNCATED
     return ToolResult(show_table(table, limits), outcome, table)
-
-
-def sql_argument(arguments: Mapping[str, str]) -> str:
-    """Return ``arguments["sql"]``, or tell the policy what the call should have held."""
-    if set(arguments) != {"sql"}:
-        got = ", ".join(sorted(arguments)) or "none"
-        raise ToolError(f'expected the one argument "sql", got {got}', CallOutcome.MALFORMED)
-    return arguments["sql"]

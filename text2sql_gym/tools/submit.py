@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from text2sql_gym.backends.base import Backend
 from text2sql_gym.display import show_table
 from text2sql_gym.errors import ToolError
-from text2sql_gym.tools.execute_sql import sql_argument
+from text2sql_gym.tools.base import failed, named_arguments
 from text2sql_gym.types import CallOutcome, Limits, ToolResult
 
 
@@ -16,10 +16,10 @@ def submit(backend: Backend, arguments: Mapping[str, str], limits: Limits) -> To
 
     Arguments: ``sql``, the query.
     """
-    sql = sql_argument(arguments)
+    (sql,) = named_arguments(arguments, "sql")
     try:
         table = backend.execute(sql, max_rows=limits.compared_rows)
     except ToolError as error:
-        return ToolResult(f"Error: {error}", error.outcome, error=str(error), final=True)
+        return failed(error, limits, final=True)
     outcome = CallOutcome.OK if table.complete else CallOutcome.TRUNCATED
     return ToolResult(show_table(table, limits), outcome, table, final=True)
