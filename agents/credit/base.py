@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,6 +16,21 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 Ragged = tuple[FloatArray, ...]
+
+SIGNALS: Mapping[str, str] = {
+    "values": "critic: expected reward to come in the state in which the step was chosen",
+    "greedy": "score of one greedy attempt at the same task, the same on every step",
+    "tokens": "number of sampled tokens of the step",
+    "information_gain": "how much more likely the step made the gold answer under the policy",
+    "schema_reward": "score of the last proposed schema on the step that proposed it, else 0",
+    "schema_phase": "1 on the steps up to and with the last proposed schema, else 0",
+    "step_score": "process reward model: probability in [0, 1] that the step is right",
+    "progress": "progress model: contribution of the step to the outcome",
+    "grounding": "1 when the step's call could be executed, else 0",
+    "prover_before": "chance that the prover succeeds from before the step",
+    "prover_after": "chance that the prover succeeds from after the step",
+}
+"""The per-step signals that estimators ask for in ``learned_GS``, by name."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +81,16 @@ class GroupSignals:
         """Return one learned signal; a ValueError says which are there when it is missing."""
         if name not in self.learned_GS:
             there = ", ".join(sorted(self.learned_GS)) or "nothing"
-            raise ValueError(f"the estimator needs the signal {name!r}; learned_GS has {there}")
+            raise ValueError(
+                f"the estimator needs the signal {name!r} ({SIGNALS.get(name, 'unknown')}); "
+                f"learned_GS has {there}"
+            )
         return self.learned_GS[name]
 
-    @property
-    def steps_G(self) -> list[int]:
+    @cached_property
+    def steps_G(self) -> tuple[int, ...]:
         """Number of steps of each attempt."""
-        return [process_S.size for process_S in self.process_GS]
+        return tuple([process_S.size for process_S in self.process_GS])
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from agents.credit.base import Credit, FloatArray, GroupSignals, Ragged, Track
-from agents.credit.ragged import constant
+from agents.credit.base import Credit, FloatArray, GroupSignals, Track
+from agents.credit.ragged import attempt_sums, concatenate, slices, split, spread
 from agents.credit.settings import check_choice, check_range
 from agents.credit.statistics import Scale, standardize
 
 Mode = Literal["tracks", "sum", "reward_weighted"]
-Masks = tuple[npt.NDArray[np.bool_], ...]
 
 
 @dataclass(frozen=True)
@@ -57,25 +55,20 @@ class DualTrack:
 
     def __call__(self, group: GroupSignals) -> Credit:
         """Return two tracks, or one; see the class for the equations."""
-        schema_G = np.array([reward_S.sum() for reward_S in group.learned("schema_reward")])
-        phase_GS = tuple(phase_S > 0 for phase_S in group.learned("schema_phase"))
-        answer_GS = constant(self.advantages(group.outcome_G), group)
+        schema_G = attempt_sums(group.learned("schema_reward"), group)
+        phase_N = concatenate(group.learned("schema_phase")) > 0
+        answer_N = spread(self.advantages(group.outcome_G), group)
         if self.mode == "reward_weighted":
-            factor_G = 1.0 + self.schema_weight * schema_G
-            rows = zip(answer_GS, factor_G, phase_GS, strict=True)
-            return (Track(tuple(np.where(p_S, f * a_S, a_S) for a_S, f, p_S in rows)),)
-        schema_GS = constant(self.advantages(schema_G), group)
+            extra_N = self.schema_weight * spread(schema_G, group) * answer_N
+            return (Track(split(answer_N + phase_N * extra_N, group)),)
+        schema_N = spread(self.advantages(schema_G), group) * phase_N
         if self.mode == "sum":
-            return (Track(self._sum(answer_GS, schema_GS, phase_GS)),)
-        pairs = zip(schema_GS, phase_GS, strict=True)
-        schema_GS = tuple(np.where(p_S, s_S, 0.0) for s_S, p_S in pairs)
-        return (Track(schema_GS, phase_GS, self.schema_weight), Track(answer_GS))
+            return (Track(split(answer_N + self.schema_weight * schema_N, group)),)
+        phase_GS = tuple([phase_N[attempt] for attempt in slices(group)])
+        schema = Track(split(schema_N, group), phase_GS, self.schema_weight)
+        return (schema, Track(split(answer_N, group)))
 
     def advantages(self, scores_G: FloatArray) -> FloatArray:
         """Return the clamped standard scores of one track."""
         credit_G = standardize(scores_G, self.scale, self.epsilon)
-        return np.clip(credit_G, -self.clamp, self.clamp)
-
-    def _sum(self, answer_GS: Ragged, schema_GS: Ragged, phase_GS: Masks) -> Ragged:
-        rows = zip(answer_GS, schema_GS, phase_GS, strict=True)
-        return tuple(a_S + self.schema_weight * s_S * p_S for a_S, s_S, p_S in rows)
+        return np.minimum(np.maximum(credit_G, -self.clamp), self.clamp)

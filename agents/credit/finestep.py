@@ -13,9 +13,9 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from agents.credit.base import Credit, FloatArray, GroupSignals, Track
-from agents.credit.ragged import concatenate, split, spread, step_index, steps_left
+from agents.credit.ragged import concatenate, slices, split, spread, step_index, steps_left
 from agents.credit.settings import check_choice, check_range
-from agents.credit.statistics import Scale, standardize, standardize_within
+from agents.credit.statistics import Scale, is_constant, standardize, standardize_within
 
 Norm = Literal["sep_pooled", "joint", "separate", "index"]
 Smooth = Literal["backward", "forward", "window", "none"]
@@ -91,7 +91,7 @@ class FineStep:
         if self.norm == "separate":
             standard_G = standardize(outcome_G, self.scale, self.epsilon)
             return np.asarray(discount_N * spread(standard_G, group))
-        if self.guard and outcome_G.max() == outcome_G.min():
+        if self.guard and is_constant(outcome_G):
             return np.zeros_like(discount_N)
         discounted_N = discount_N * spread(outcome_G, group)
         if self.norm == "sep_pooled":
@@ -100,8 +100,7 @@ class FineStep:
 
     def _process(self, group: GroupSignals) -> FloatArray:
         """The smoothed process reward of each step, in the reward's own units."""
-        smooth = SMOOTHINGS[self.smooth]
-        return concatenate(smooth(process_S, self.alpha) for process_S in group.process_GS)
+        return SMOOTHINGS[self.smooth](concatenate(group.process_GS), group, self.alpha)
 
     def _normalize(self, mixed_N: FloatArray, group: GroupSignals) -> FloatArray:
         if self.norm == "index":
@@ -109,34 +108,43 @@ class FineStep:
         return standardize(mixed_N, self.scale, self.epsilon)
 
 
-def smooth_backward(process_S: FloatArray, alpha: float) -> FloatArray:
+def smooth_backward(process_N: FloatArray, group: GroupSignals, alpha: float) -> FloatArray:
     """Mix each step with the smoothed step after it; the last step keeps its reward."""
-    values = process_S.tolist()
-    for t in range(len(values) - 2, -1, -1):
-        # in this form equal rewards stay exactly equal; (1 - alpha) r + alpha q rounds
-        values[t] += alpha * (values[t + 1] - values[t])
+    values = process_N.tolist()
+    for attempt in slices(group):
+        for t in range(attempt.stop - 2, attempt.start - 1, -1):
+            # in this form equal rewards stay exactly equal; (1 - alpha) r + alpha q rounds
+            values[t] += alpha * (values[t + 1] - values[t])
     return np.array(values)
 
 
-def smooth_forward(process_S: FloatArray, alpha: float) -> FloatArray:
+def smooth_forward(process_N: FloatArray, group: GroupSignals, alpha: float) -> FloatArray:
     """Mix each step with the smoothed step before it; the first step keeps its reward."""
-    return smooth_backward(process_S[::-1], alpha)[::-1]
+    values = process_N.tolist()
+    for attempt in slices(group):
+        for t in range(attempt.start + 1, attempt.stop):
+            values[t] += alpha * (values[t - 1] - values[t])
+    return np.array(values)
 
 
-def smooth_window(process_S: FloatArray, alpha: float) -> FloatArray:
+def smooth_window(process_N: FloatArray, group: GroupSignals, alpha: float) -> FloatArray:
     """Mix each step with the mean of its neighbours; an end has one, a lone step none."""
-    if process_S.size == 1:
-        return process_S
-    ends_S = np.concatenate([process_S[1:2], process_S, process_S[-2:-1]])
-    neighbours_S = 0.5 * (ends_S[:-2] + ends_S[2:])
-    return np.asarray(process_S + alpha * (neighbours_S - process_S))
+    before_N, after_N = np.roll(process_N, 1), np.roll(process_N, -1)
+    for attempt in slices(group):
+        first, last = attempt.start, attempt.stop - 1
+        if first == last:
+            before_N[first] = after_N[first] = process_N[first]
+        else:
+            before_N[first], after_N[last] = after_N[first], before_N[last]
+    neighbours_N = 0.5 * (before_N + after_N)
+    return np.asarray(process_N + alpha * (neighbours_N - process_N))
 
 
-def _no_smoothing(process_S: FloatArray, alpha: float) -> FloatArray:
-    return process_S
+def _no_smoothing(process_N: FloatArray, group: GroupSignals, alpha: float) -> FloatArray:
+    return process_N
 
 
-SMOOTHINGS: Mapping[str, Callable[[FloatArray, float], FloatArray]] = {
+SMOOTHINGS: Mapping[str, Callable[[FloatArray, GroupSignals, float], FloatArray]] = {
     "backward": smooth_backward,
     "forward": smooth_forward,
     "window": smooth_window,

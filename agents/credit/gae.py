@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from agents.credit.base import Credit, FloatArray, GroupSignals, Ragged, Track
-from agents.credit.ragged import concatenate, step_rewards
+from agents.credit.base import Credit, FloatArray, GroupSignals, Track
+from agents.credit.ragged import concatenate, last_steps, returns, split, step_rewards
 from agents.credit.reinforce_pp import whiten_batch
 from agents.credit.settings import check_range
 
@@ -53,22 +53,20 @@ class Gae:
         """Return one track per group; see the class for the equations."""
         raw = [self.raw(group) for group in groups]
         if not self.whiten:
-            return [(Track(raw_GS),) for raw_GS in raw]
-        return whiten_batch([concatenate(raw_GS) for raw_GS in raw], groups, "unbiased", 1e-8)
+            return [(Track(split(raw_N, g)),) for raw_N, g in zip(raw, groups, strict=True)]
+        return whiten_batch(raw, groups, "unbiased", 1e-8)
 
-    def raw(self, group: GroupSignals) -> Ragged:
-        """Return the advantages before whitening; plus the values they are the critic's targets."""
-        rewards_GS, values_GS = step_rewards(group, self.process_weight), group.learned("values")
-        rows = zip(rewards_GS, values_GS, strict=True)
-        return tuple(advantages(r_S, v_S, self.gamma, self.lam) for r_S, v_S in rows)
+    def raw(self, group: GroupSignals) -> FloatArray:
+        """Return the advantages before whitening, flat; plus the values: the critic's targets."""
+        rewards_N = step_rewards(group, self.process_weight)
+        return advantages(rewards_N, group, self.gamma, self.lam)
 
 
 def advantages(
-    rewards_S: FloatArray, values_S: FloatArray, gamma: float, lam: float
+    rewards_N: FloatArray, group: GroupSignals, gamma: float, lam: float
 ) -> FloatArray:
-    """Return A_t = delta_t + gamma lam A_t+1 for one attempt."""
-    next_S = np.append(values_S[1:], 0.0)
-    credit = (rewards_S + gamma * next_S - values_S).tolist()
-    for t in range(len(credit) - 2, -1, -1):
-        credit[t] += gamma * lam * credit[t + 1]
-    return np.array(credit)
+    """Return A_t = delta_t + gamma lam A_t+1 of rewards against the critic's values, flat."""
+    values_N = concatenate(group.learned("values"))
+    next_N = np.append(values_N[1:], 0.0)
+    next_N[last_steps(group)] = 0.0
+    return returns(rewards_N + gamma * next_N - values_N, group, gamma * lam)

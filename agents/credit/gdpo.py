@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from agents.credit.base import Credit, FloatArray, GroupSignals, Track
-from agents.credit.ragged import constant, process_sums
+from agents.credit.ragged import attempt_sums, constant
 from agents.credit.settings import check_range
 from agents.credit.statistics import IntArray, scale_within, standardize_within
 
@@ -48,7 +48,7 @@ class Gdpo:
         rewards_KA = np.array(
             [
                 np.concatenate([group.outcome_G for group in groups]),
-                np.concatenate([process_sums(group) for group in groups]),
+                np.concatenate([attempt_sums(group.process_GS, group) for group in groups]),
             ]
         )
         sizes = [group.outcome_G.size for group in groups]

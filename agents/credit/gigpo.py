@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from agents.credit.base import Credit, FloatArray, GroupSignals, Track
-from agents.credit.ragged import concatenate, episode_scores, returns, split, spread, step_rewards
+from agents.credit.ragged import episode_scores, returns, split, spread, step_rewards
 from agents.credit.settings import check_choice, check_range
 from agents.credit.statistics import (
     IntArray,
@@ -82,8 +82,7 @@ class Gigpo:
 
     def step_term(self, group: GroupSignals) -> FloatArray:
         """Z_state of the steps' returns, flat over steps."""
-        rewards_GS = step_rewards(group, self.process_weight)
-        returns_N = concatenate(returns(rewards_S, self.gamma) for rewards_S in rewards_GS)
+        returns_N = returns(step_rewards(group, self.process_weight), group, self.gamma)
         anchor_N = anchors(self._states(group), self.similarity)
         return standardize_within(returns_N, anchor_N, self.scale, self.epsilon)
 

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from agents.credit.base import Credit, GroupSignals, Ragged, Track
-from agents.credit.ragged import concatenate, returns, split
+from agents.credit.base import Credit, FloatArray, GroupSignals, Ragged, Track
+from agents.credit.ragged import concatenate, last_steps, returns, split
 from agents.credit.settings import check_choice, check_range
 from agents.credit.statistics import Scale, centre_within, standardize
 
@@ -52,27 +52,20 @@ class Igpo:
 
     def __call__(self, group: GroupSignals) -> Credit:
         """Return one track; see the class for the equations."""
-        rewards_GS = turn_rewards(group)
+        rewards_N = concatenate(group.learned("information_gain"))
+        rewards_N[last_steps(group)] = group.outcome_G
         if self.form == "released":
-            return (Track(_above_the_mean_at_each_index(rewards_GS)),)
-        standard_N = standardize(concatenate(rewards_GS), self.scale, self.epsilon)
-        return (Track(tuple(returns(z_S, self.gamma) for z_S in split(standard_N, group))),)
+            return (Track(_above_the_mean_at_each_index(rewards_N, group)),)
+        standard_N = standardize(rewards_N, self.scale, self.epsilon)
+        return (Track(split(returns(standard_N, group, self.gamma), group)),)
 
 
-def turn_rewards(group: GroupSignals) -> Ragged:
-    """The information gains with the outcome in the place of the last."""
-    rewards_GS = tuple(gain_S.copy() for gain_S in group.learned("information_gain"))
-    for outcome, rewards_S in zip(group.outcome_G, rewards_GS, strict=True):
-        rewards_S[-1] = outcome
-    return rewards_GS
-
-
-def _above_the_mean_at_each_index(rewards_GS: Ragged) -> Ragged:
+def _above_the_mean_at_each_index(rewards_N: FloatArray, group: GroupSignals) -> Ragged:
     """Undiscounted returns less their mean at the same step; an attempt that ended counts as 0."""
-    longest = max(rewards_S.size for rewards_S in rewards_GS)
-    returns_GI = np.zeros((len(rewards_GS), longest))
-    for returns_I, rewards_S in zip(returns_GI, rewards_GS, strict=True):
-        returns_I[: rewards_S.size] = returns(rewards_S, 1.0)
-    index_GI = np.broadcast_to(np.arange(longest), returns_GI.shape)
+    returns_GS = split(returns(rewards_N, group, 1.0), group)
+    returns_GI = np.zeros((len(returns_GS), max(group.steps_G)))
+    for row_I, returns_S in zip(returns_GI, returns_GS, strict=True):
+        row_I[: returns_S.size] = returns_S
+    index_GI = np.broadcast_to(np.arange(returns_GI.shape[1]), returns_GI.shape)
     credit_GI = centre_within(returns_GI.ravel(), index_GI.ravel()).reshape(returns_GI.shape)
-    return tuple(row_I[: r_S.size] for row_I, r_S in zip(credit_GI, rewards_GS, strict=True))
+    return tuple(row_I[:steps] for row_I, steps in zip(credit_GI, group.steps_G, strict=True))

@@ -8,7 +8,14 @@ from typing import ClassVar
 import numpy as np
 
 from agents.credit.base import Credit, GroupSignals, Track
-from agents.credit.ragged import concatenate, episode_scores, split, step_index
+from agents.credit.ragged import (
+    concatenate,
+    episode_scores,
+    last_steps,
+    split,
+    spread,
+    step_index,
+)
 from agents.credit.settings import check_choice, check_range
 from agents.credit.statistics import Scale, standardize, standardize_within
 
@@ -50,8 +57,7 @@ class MtGrpo:
         turn_N = standardize_within(process_N, step_index(group), self.scale, self.epsilon)
         outcome_G = standardize(group.outcome_G, self.scale, self.epsilon)
         whole_G = standardize(episode_scores(group, 1.0), self.scale, self.epsilon)
-        credit_GS = tuple(self.coefficient * turn_S for turn_S in split(turn_N, group))
-        for credit_S, outcome, whole in zip(credit_GS, outcome_G, whole_G, strict=True):
-            credit_S[-1] = 0.0
-            credit_S += whole if credit_S.size == 1 else outcome
-        return (Track(credit_GS),)
+        turn_N[last_steps(group)] = 0.0
+        attempt_G = np.where(np.array(group.steps_G) == 1, whole_G, outcome_G)
+        credit_N = spread(attempt_G, group) + self.coefficient * turn_N
+        return (Track(split(credit_N, group)),)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from agents.credit.base import Credit, GroupSignals, Track
-from agents.credit.ragged import constant, episode_scores
+from agents.credit.ragged import attempt_sums, constant, episode_scores
 from agents.credit.settings import check_choice
-from agents.credit.statistics import Singleton, centre
+from agents.credit.statistics import Singleton, centre, is_constant
 
 
 @dataclass(frozen=True)
@@ -41,8 +39,8 @@ class Opo:
     def __call__(self, group: GroupSignals) -> Credit:
         """Return one track; see the class for the equation."""
         scores_G = episode_scores(group, self.process_weight)
-        if scores_G.max() == scores_G.min():
+        if is_constant(scores_G):
             return (Track(constant(centre(scores_G, self.singleton), group)),)
-        lengths_G = np.array([tokens_S.sum() for tokens_S in group.learned("tokens")])
+        lengths_G = attempt_sums(group.learned("tokens"), group)
         baseline = lengths_G @ scores_G / lengths_G.sum()
         return (Track(constant(scores_G - baseline, group)),)

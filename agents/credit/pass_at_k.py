@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from agents.credit.base import Credit, FloatArray, GroupSignals, Track
+from agents.credit.base import Credit, GroupSignals, Track
 from agents.credit.ragged import constant, episode_scores
 from agents.credit.settings import check_choice, check_range
-from agents.credit.statistics import Scale
+from agents.credit.statistics import Scale, standardize
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,7 @@ class PassAtK:
         scores_G = episode_scores(group, self.process_weight)
         credit_G = np.zeros_like(scores_G)
         if scores_G.size > 1:
-            second, best = np.partition(scores_G, -2)[-2:]
-            credit_G[scores_G.argmax()] = (best - second) / self._divisor(scores_G)
+            # differences of standard scores are differences in deviations
+            *_, second, best = sorted(standardize(scores_G, self.scale, self.epsilon).tolist())
+            credit_G[scores_G.argmax()] = best - second
         return (Track(constant(credit_G, group)),)
-
-    def _divisor(self, scores_G: FloatArray) -> float:
-        if self.scale == "none" or scores_G.max() == scores_G.min():
-            return 1.0
-        return float(scores_G.std(ddof=int(self.scale == "unbiased")) + self.epsilon)

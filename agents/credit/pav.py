@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from agents.credit.base import Credit, FloatArray, GroupSignals, Ragged, Track
+from agents.credit.base import Credit, FloatArray, GroupSignals, Track
+from agents.credit.ragged import concatenate, split, spread
 from agents.credit.settings import check_choice, check_range
 from agents.credit.statistics import Scale, standardize
 
@@ -51,14 +52,14 @@ class Pav:
     def __call__(self, group: GroupSignals) -> Credit:
         """Return one track; see the class for the equations."""
         outcome_G = standardize(group.outcome_G, self.scale, self.epsilon)
-        rows = zip(outcome_G, progress(group), strict=True)
-        return (Track(tuple(outcome + self.alpha * p_S for outcome, p_S in rows)),)
+        credit_N = spread(outcome_G, group) + self.alpha * progress(group)
+        return (Track(split(credit_N, group)),)
 
 
-def progress(group: GroupSignals) -> Ragged:
-    """The prover's advantage of every step."""
-    pairs = zip(group.learned("prover_after"), group.learned("prover_before"), strict=True)
-    return tuple(after_S - before_S for after_S, before_S in pairs)
+def progress(group: GroupSignals) -> FloatArray:
+    """The prover's advantage of every step, flat."""
+    after_N = concatenate(group.learned("prover_after"))
+    return np.asarray(after_N - concatenate(group.learned("prover_before")))
 
 
 def best_of(chance: FloatArray, k: int) -> FloatArray:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from agents.credit.base import Credit, GroupSignals, Track
-from agents.credit.ragged import concatenate, returns, split
+from agents.credit.ragged import concatenate, returns, split, spread
 from agents.credit.settings import check_choice, check_range
 from agents.credit.statistics import Scale, standardize
 
@@ -48,5 +48,5 @@ class ProcessGrpo:
         """Return one track; see the class for the equations."""
         process_N = standardize(concatenate(group.process_GS), self.scale, self.epsilon)
         outcome_G = standardize(group.outcome_G, self.scale, self.epsilon)
-        rows = zip(outcome_G, split(process_N, group), strict=True)
-        return (Track(tuple(self.outcome_weight * o + returns(z_S, 1.0) for o, z_S in rows)),)
+        outcome_N = spread(self.outcome_weight * outcome_G, group)
+        return (Track(split(outcome_N + returns(process_N, group, 1.0), group)),)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from agents.credit.base import Credit, FloatArray, GroupSignals, Track
-from agents.credit.ragged import concatenate, episode_scores, returns, split, spread, step_rewards
+from agents.credit.ragged import episode_scores, returns, split, spread, step_rewards
 from agents.credit.settings import check_choice, check_range
 from agents.credit.statistics import Scale, Singleton, centre, standardize
 
@@ -65,8 +65,7 @@ class ReinforcePp:
     def _returns(self, group: GroupSignals) -> FloatArray:
         if self.gamma == 1.0 and self.process_weight == 0.0:
             return spread(group.outcome_G, group)
-        rewards_GS = step_rewards(group, self.process_weight)
-        return concatenate(returns(rewards_S, self.gamma) for rewards_S in rewards_GS)
+        return returns(step_rewards(group, self.process_weight), group, self.gamma)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from agents.credit.base import Credit, GroupSignals, Track
-from agents.credit.ragged import returns, step_rewards
+from agents.credit.ragged import concatenate, returns, split, step_rewards
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,5 @@ class ReMax:
 
     def __call__(self, group: GroupSignals) -> Credit:
         """Return one track; see the class for the equation."""
-        rewards_GS, greedy_GS = step_rewards(group, self.process_weight), group.learned("greedy")
-        pairs = zip(rewards_GS, greedy_GS, strict=True)
-        return (Track(tuple(returns(r_S, 1.0) - greedy_S for r_S, greedy_S in pairs)),)
+        returns_N = returns(step_rewards(group, self.process_weight), group, 1.0)
+        return (Track(split(returns_N - concatenate(group.learned("greedy")), group)),)

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from agents.credit.base import Credit, FloatArray, GroupSignals, Track
+from agents.credit.ragged import attempt_sums, concatenate, split, spread
 from agents.credit.settings import check_choice, check_range
 from agents.credit.statistics import Scale, standardize
 
@@ -49,10 +50,11 @@ class RewardSql:
     def __call__(self, group: GroupSignals) -> Credit:
         """Return one track; see the class for the equations."""
         score_GS = group.learned("step_score")
-        mean_G = np.array([score_S.mean() for score_S in score_GS])
+        mean_G = attempt_sums(score_GS, group) / group.steps_G
         rank_G = standardize(group.outcome_G + mean_G, self.scale, self.epsilon)
-        rows = zip(rank_G, score_GS, strict=True)
-        return (Track(tuple(a * (s_S if a > 0 else 1.0 - s_S) for a, s_S in rows)),)
+        score_N, rank_N = concatenate(score_GS), spread(rank_G, group)
+        share_N = np.where(rank_N > 0, score_N, 1.0 - score_N)
+        return (Track(split(rank_N * share_N, group)),)
 
 
 ATTEMPT_SCORES: Mapping[str, Callable[[FloatArray], float]] = {

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from agents.credit import gae
-from agents.credit.base import Credit, GroupSignals, Ragged, Track
+from agents.credit.base import Credit, FloatArray, GroupSignals, Track
 from agents.credit.ragged import concatenate, returns, split, step_index
 from agents.credit.settings import check_choice, check_range
 from agents.credit.statistics import Scale, standardize_within
@@ -60,15 +60,17 @@ class Spa:
 
     def __call__(self, group: GroupSignals) -> Credit:
         """Return one track; see the class for the equations."""
-        rewards_GS = self.rewards(group)
+        rewards_N = self.rewards(group)
         if self.baseline == "critic":
-            rows = zip(rewards_GS, group.learned("values"), strict=True)
-            return (Track(tuple(gae.advantages(r, v, self.gamma, self.lam) for r, v in rows)),)
-        returns_N = concatenate(returns(rewards_S, self.gamma) for rewards_S in rewards_GS)
+            credit_N = gae.advantages(rewards_N, group, self.gamma, self.lam)
+            return (Track(split(credit_N, group)),)
+        returns_N = returns(rewards_N, group, self.gamma)
         credit_N = standardize_within(returns_N, step_index(group), self.scale, self.epsilon)
         return (Track(split(credit_N, group)),)
 
-    def rewards(self, group: GroupSignals) -> Ragged:
-        """Return alpha * progress + beta * grounding for every step."""
-        rows = zip(group.learned("progress"), group.learned("grounding"), strict=True)
-        return tuple(self.alpha * p_S + self.beta * g_S for p_S, g_S in rows)
+    def rewards(self, group: GroupSignals) -> FloatArray:
+        """Return alpha * progress + beta * grounding for every step, flat."""
+        progress_N = concatenate(group.learned("progress"))
+        return np.asarray(
+            self.alpha * progress_N + self.beta * concatenate(group.learned("grounding"))
+        )

@@ -3,7 +3,7 @@
 Shape suffixes: N all numbers of a pool, e.g. the steps of all attempts one after the other;
 P pools.
 Everything is float64. A pool whose numbers are all equal has exactly zero advantage: this is
-decided by ``max == min`` before any arithmetic, because the mean of 0.1 three times is
+decided by comparing before any arithmetic, because the mean of 0.1 three times is
 0.10000000000000002 and dividing that error by a tiny deviation makes it large.
 """
 
@@ -33,13 +33,18 @@ def standardize(x_N: FloatArray, scale: Scale, epsilon: float) -> FloatArray:
 
     Equal numbers, and so a single number, give exactly zero.
     """
-    if x_N.max() == x_N.min():
+    if is_constant(x_N):
         return np.zeros_like(x_N)
     centred_N = np.asarray(x_N - x_N.sum() / x_N.size)
     if scale == "none":
         return centred_N
     variance = (centred_N @ centred_N) / (x_N.size - (scale == "unbiased"))
     return np.asarray(centred_N / (np.sqrt(variance) + epsilon))
+
+
+def is_constant(x_N: FloatArray) -> bool:
+    """Say whether all numbers are exactly equal."""
+    return bool((x_N == x_N[0]).all())
 
 
 def centre(x_G: FloatArray, singleton: Singleton = "zero") -> FloatArray:
@@ -65,7 +70,7 @@ def centre_within(
     """
     size_P = np.maximum(np.bincount(pool_N), 1)
     centred_N = np.asarray(x_N - (np.bincount(pool_N, x_N) / size_P)[pool_N])
-    centred_N[_is_constant(x_N, pool_N, size_P.size)] = 0.0
+    centred_N[_in_constant_pool(x_N, pool_N, size_P.size)] = 0.0
     if leave_one_out:
         # x - mean of the others = (x - mean) n / (n - 1)
         centred_N *= (size_P / np.maximum(size_P - 1, 1))[pool_N]
@@ -115,8 +120,9 @@ def _pool(pool_N: IntArray, over: Over) -> IntArray:
     return pool_N if over == "group" else np.zeros_like(pool_N)
 
 
-def _is_constant(x_N: FloatArray, pool_N: IntArray, pools: int) -> npt.NDArray[np.bool_]:
-    lowest_P, highest_P = np.full(pools, np.inf), np.full(pools, -np.inf)
-    np.minimum.at(lowest_P, pool_N, x_N)
-    np.maximum.at(highest_P, pool_N, x_N)
-    return np.asarray((lowest_P == highest_P)[pool_N])
+def _in_constant_pool(x_N: FloatArray, pool_N: IntArray, pools: int) -> npt.NDArray[np.bool_]:
+    """Mark the numbers of pools in which every number is the same."""
+    one_P = np.empty(pools)
+    one_P[pool_N] = x_N  # some member of each pool
+    others_P = np.bincount(pool_N, x_N != one_P[pool_N], minlength=pools)
+    return np.asarray(others_P[pool_N] == 0)

@@ -11,7 +11,7 @@ from agents.credit.base import Credit, FloatArray, GroupSignals, Track
 from agents.credit.gigpo import anchors
 from agents.credit.ragged import constant, episode_scores
 from agents.credit.settings import check_choice, check_range
-from agents.credit.statistics import Scale, Singleton, standardize_within
+from agents.credit.statistics import Scale, Singleton, standardize, standardize_within
 
 Compare = Literal["both", "inter", "inner", "nested"]
 
@@ -62,12 +62,17 @@ class TreeGrpo:
         """Return one advantage per attempt from one score and one tree per attempt."""
         if self.compare == "inner":
             return self._inner(scores_G, trees_G)
-        inter_G = self._inner(scores_G, ["group"] * scores_G.size)
+        inter_G = self._inter(scores_G)
         if self.compare == "inter":
             return inter_G
         if self.compare == "nested":
             return self._inner(inter_G, trees_G)
         return np.asarray(inter_G + self._inner(scores_G, trees_G))
+
+    def _inter(self, scores_G: FloatArray) -> FloatArray:
+        if scores_G.size == 1:
+            return self._inner(scores_G, ["lone"])
+        return standardize(scores_G, self.scale, self.epsilon)
 
     def _inner(self, x_G: FloatArray, trees_G: tuple[str, ...] | list[str]) -> FloatArray:
         pool_G = anchors(trees_G)

@@ -44,15 +44,18 @@ def estimator(args, **more):
 
 
 def step_returns(case):
-    gamma = case["args"]["gamma"]
-    rows = rows_by(INPUTS["traj_uid"]).values()
-    close(np.concatenate([returns(REWARDS[row], gamma) for row in rows]), case["out"])
+    close(all_returns(case["args"]["gamma"]), case["out"])
+
+
+def all_returns(gamma):
+    return per_step(
+        lambda group: returns(np.concatenate(group.process_GS), group, gamma)
+    )
 
 
 @differs("the reference takes row order for time; steps of an attempt are in order here")
 def shuffled(case):
-    rows = rows_by(INPUTS["traj_uid"]).values()
-    ours = np.concatenate([returns(REWARDS[row], case["args"]["gamma"]) for row in rows])
+    ours = all_returns(case["args"]["gamma"])
     far(ours[case["args"]["perm"]], case["out"])
 
 

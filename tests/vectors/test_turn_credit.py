@@ -17,6 +17,7 @@ from vector_cases import (
 
 from agents.credit import Grpo, Igpo, MtGrpo, Rloo, RewardSql, Spa, TreeGrpo, signals
 from agents.credit import pav as prover
+from agents.credit.ragged import split
 from agents.credit.reward_sql import ATTEMPT_SCORES
 from agents.credit.statistics import standardize
 from agents.credit.tokens import token_returns
@@ -313,7 +314,7 @@ def spa_placement(case):
         strict=True,
     ):
         learned = {"progress": (np.array(score),), "grounding": (np.zeros(len(score)),)}
-        (rewards,) = Spa().rewards(signals([1.0], [[0.0] * len(score)], learned_GS=learned))
+        rewards = Spa().rewards(signals([1.0], [[0.0] * len(score)], learned_GS=learned))
         close(rewards, score)
         placed = (theirs - kl)[theirs != kl]
         close(placed, (rewards * np.arange(len(score))[::-1])[:-1].tolist())
@@ -337,7 +338,7 @@ def spa_leave_one_out(case):
         close(theirs, expected)
         learned = {"progress": (np.full(len(expected), 0.25),), "grounding": (np.array(grounded),)}
         group = signals([row["r"]], [[0.0] * len(expected)], learned_GS=learned)
-        far(Spa(beta=0.5).rewards(group)[0], expected)
+        far(Spa(beta=0.5).rewards(group), expected)
 
 
 def spa_estimator(case):
@@ -377,7 +378,7 @@ def pav(case):
     group = signals(
         args["outcomes"], [np.zeros(chance.size - 1) for chance in chances], learned_GS=learned
     )
-    progress = prover.progress(group)
+    progress = split(prover.progress(group), group)
     for attempt, chance in enumerate(chances):
         close(chance, out["Q_BoK"][attempt])
         close(progress[attempt], out["A_mu"][attempt])

@@ -81,7 +81,7 @@ def vagen(case):
         turns = {VAGEN["turn_idx"][row]: row for row in rows}
         unique = [turns[turn] for turn in sorted(turns)]
         group = signals([0.0], [rewards[unique]], learned_GS={"values": (turn_value[unique],)})
-        (advantages,) = credit.raw(group)
+        advantages = credit.raw(group)
         for row in rows:
             raw[row] = advantages[sorted(turns).index(VAGEN["turn_idx"][row])]
     targets = array(case["out"]["returns"])

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.credit.base import signals
-from agents.credit.finestep import FineStep
+from agents.credit.finestep import SMOOTHINGS, FineStep
 from agents.credit.grpo import Grpo
 
 
@@ -86,9 +86,11 @@ def test_lam_mixes_the_two_terms():
     ],
 )
 def test_each_smoothing_by_hand(smooth, expected):
-    from agents.credit.finestep import SMOOTHINGS
-
-    np.testing.assert_allclose(SMOOTHINGS[smooth](np.array([0.0, 1.0, 2.0]), 0.5), expected)
+    group = signals([0, 0, 0], [[5.0], [0.0, 1.0, 2.0], [7.0, 3.0]])
+    process_N = np.concatenate(group.process_GS)
+    smoothed_N = SMOOTHINGS[smooth](process_N, group, 0.5)
+    np.testing.assert_allclose(smoothed_N[1:4], expected)
+    assert smoothed_N[0] == 5.0, "a lone step has no neighbour, and none in another attempt"
 
 
 def test_joint_mixes_before_it_compares():
