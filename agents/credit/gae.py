@@ -67,6 +67,6 @@ def advantages(
 ) -> FloatArray:
     """Return A_t = delta_t + gamma lam A_t+1 of rewards against the critic's values, flat."""
     values_N = concatenate(group.learned("values"))
-    next_N = np.append(values_N[1:], 0.0)
+    next_N = np.roll(values_N, -1)
     next_N[last_steps(group)] = 0.0
     return returns(rewards_N + gamma * next_N - values_N, group, gamma * lam)

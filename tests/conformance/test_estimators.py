@@ -1,5 +1,7 @@
 """Laws that every credit estimator obeys; a new entry of ESTIMATORS is tested by existing."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -86,6 +88,25 @@ def reorder(group, order):
         {name: tuple(rows[i] for i in order) for name, rows in group.learned_GS.items()},
         tuple(group.trees_G[i] for i in order),
     )
+
+
+WRONG = [
+    ("gamma", 1.001),
+    ("gamma", -0.001),
+    ("lam", 1.001),
+    ("lam", -0.001),
+    ("similarity", 1.001),
+    ("epsilon", -1e-12),
+    ("schema_weight", -0.1),
+    ("clamp", -1.0),
+    ("norm", 0.0),
+    ("scale", "std"),
+    ("singleton", "nan"),
+    ("form", "draft"),
+    ("compare", "outer"),
+    ("mode", "one"),
+    ("baseline", "none"),
+]
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
@@ -181,6 +202,13 @@ class TestEveryEstimator:
         assert set(learned_needs(name)) <= set(NEUTRAL) == set(SIGNALS)
         assert estimator() == estimator(), "an estimator is a value"
         assert isinstance(estimator(), BatchEstimator) == hasattr(estimator, "batch")
+
+    @pytest.mark.parametrize(("field", "value"), WRONG)
+    def test_a_setting_out_of_range_is_refused(self, name, field, value):
+        if field not in {f.name for f in fields(ESTIMATORS[name])}:
+            return
+        with pytest.raises(ValueError, match=f"{field} must be"):
+            ESTIMATORS[name](**{field: value})
 
     def test_a_missing_signal_is_named(self, name):
         for need in learned_needs(name):
