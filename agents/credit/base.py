@@ -61,8 +61,10 @@ class GroupSignals:
                 f"expected one outcome per attempt, got {self.outcome_G.shape} "
                 f"for {len(self.process_GS)} attempts"
             )
-        if self.trees_G and len(self.trees_G) != len(self.process_GS):
-            raise ValueError(f"expected one tree per attempt, got {len(self.trees_G)}")
+        given = {"states": self.states_GS, "trees": self.trees_G, **self.learned_GS}
+        for name, rows in given.items():
+            if rows and len(rows) != len(self.process_GS):
+                raise ValueError(f"expected {name!r} of every attempt, got {len(rows)}")
         for attempt, process_S in enumerate(self.process_GS):
             self._check_attempt(attempt, process_S)
 
@@ -76,6 +78,8 @@ class GroupSignals:
         for name, signal_GS in self.learned_GS.items():
             if signal_GS[attempt].shape != process_S.shape:
                 raise ValueError(f"attempt {attempt}: expected one {name!r} value per step")
+            if not np.isfinite(signal_GS[attempt]).all():
+                raise ValueError(f"attempt {attempt}: {name!r} must be finite")
 
     def learned(self, name: str) -> Ragged:
         """Return one learned signal; a ValueError says which are there when it is missing."""
