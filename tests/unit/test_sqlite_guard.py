@@ -229,6 +229,21 @@ def test_an_interrupt_from_the_keyboard_is_not_lost_inside_sqlite(path):
         guard.close()
 
 
+def test_what_stands_behind_the_authorizer_holds_without_it(tmp_path):
+    script = "CREATE TABLE t(a); CREATE VIEW v AS SELECT load_extension('x');"
+    guard = GuardedConnection(str(write(tmp_path / "t.sqlite", script)), LIGHT)
+    guard._connection.set_authorizer(None)
+    for sql, message in (
+        ("INSERT INTO t VALUES (1)", "readonly"),
+        ("CREATE TEMP TABLE x(a)", "readonly"),
+        ("ATTACH ':memory:' AS m", "too many attached"),
+        ("SELECT * FROM v", "unsafe use"),
+    ):
+        with pytest.raises(sqlite3.OperationalError, match=message):
+            guard._connection.execute(sql)
+    guard.close()
+
+
 class TestClock:
     @pytest.mark.parametrize(
         ("expression", "value"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from text2sql_gym.backends.base import Backend
+from text2sql_gym.backends.duckdb import open_duckdb
+from text2sql_gym.backends.postgresql import open_postgresql
 from text2sql_gym.backends.sqlite import SqliteBackend
 from text2sql_gym.registry import lookup
 from text2sql_gym.types import Limits
@@ -16,6 +18,8 @@ def _open_sqlite(url: str, limits: Limits) -> Backend:
 
 
 BACKENDS: dict[str, Callable[[str, Limits], Backend]] = {
+    "duckdb": open_duckdb,
+    "postgresql": open_postgresql,
     "sqlite": _open_sqlite,
 }
 """How to open a database, by the scheme of its URL."""

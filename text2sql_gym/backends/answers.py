@@ -8,6 +8,13 @@ Answer = tuple[tuple[str, ...], list[Row], bool, Reads]
 """Columns, rows, whether these are all rows, and the (table, column) pairs read."""
 
 
+RESULT_BYTES = 32_000_000
+"""About what the rows of one result may weigh; a larger result is cut."""
+
+RESULT_CELLS = 2_000_000
+"""How many cells one result may have; a larger result is cut."""
+
+
 class Refused(Exception):
     """The statement gets no result. `kind` is the value of a `CallOutcome`, or ``"fault"``.
 

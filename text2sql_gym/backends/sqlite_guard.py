@@ -12,7 +12,14 @@ import sqlite3
 from time import perf_counter
 from typing import NamedTuple, NoReturn
 
-from text2sql_gym.backends.answers import Answer, Reads, Refused, Row
+from text2sql_gym.backends.answers import (
+    RESULT_BYTES,
+    RESULT_CELLS,
+    Answer,
+    Reads,
+    Refused,
+    Row,
+)
 from text2sql_gym.backends.sqlite_clock import (
     TIME_ARGUMENTS,
     may_read_clock,
@@ -29,12 +36,6 @@ from text2sql_gym.backends.sqlite_connect import (
 
 TICK = 1000
 """Virtual-machine steps between two looks at the limits; steps are counted in this unit."""
-
-RESULT_BYTES = 32_000_000
-"""About what the rows of one result may weigh; a larger result is cut."""
-
-RESULT_CELLS = 2_000_000
-"""How many cells one result may have; a larger result is cut."""
 
 SELECT_ONLY = "only SELECT is allowed (no writes, PRAGMA, ATTACH, EXPLAIN or transactions)"
 

@@ -60,7 +60,8 @@ class Worker:
     def __init__(self, engine: str, memory_mb: int) -> None:
         self._ready = False
         self._grace = _KILL_GRACE if engine == "sqlite" else _SLOW_KILL_GRACE
-        options = ["-I", "-S"] if engine == "sqlite" else ["-I"]  # -S: without third-party code
+        # -S: no third-party code; -P: a module of ours must not hide the package of its name
+        options = ["-I", "-S"] if engine == "sqlite" else ["-P"]
         self._socket, theirs = socket.socketpair()
         script = str(Path(__file__).absolute().with_name("worker.py"))
         with theirs:

@@ -1,4 +1,4 @@
-"""What a worker process does: run statements for its parent. Standard library only.
+"""What a worker process does: run statements for its parent. The engine is loaded by name.
 
 Requests and replies are `marshal` values behind their length. Where one long call of an engine
 hears nothing from inside, an alarm ends the process from outside, even if the parent is gone.
@@ -16,18 +16,21 @@ from typing import Any
 from text2sql_gym.backends.answers import Refused
 
 ENGINES = {
+    "duckdb": ("text2sql_gym.backends.duckdb_engine", "DuckdbEngine"),
+    "postgresql": ("text2sql_gym.backends.postgresql_engine", "PostgresqlEngine"),
     "sqlite": ("text2sql_gym.backends.sqlite_engine", "SqliteEngine"),
 }
 """Module and class of each engine. It is made with its memory limit in megabytes."""
 
 _HEADER = struct.Struct("<I")
 _ALARM_GRACE = 0.5
-_PYTHON_MB = 768
+_PYTHON_MB = {"duckdb": 2_048, "postgresql": 1_024, "sqlite": 768}
+"""Address space of a worker besides the memory its engine may use."""
 
 
 def serve(parent: socket.socket, engine_name: str, memory_mb: int) -> None:
     """Confine this process, then answer the parent until it hangs up."""
-    _confine(memory_mb + _PYTHON_MB)
+    _confine(memory_mb + _PYTHON_MB[engine_name])
     module, name = ENGINES[engine_name]
     engine = getattr(import_module(module), name)(memory_mb)
     send(parent, b"ready")
