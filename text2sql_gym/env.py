@@ -36,6 +36,9 @@ from text2sql_gym.types import (
     Turn,
 )
 
+_LONGEST = 1_000_000
+"""characters of an action or an observation"""
+
 _OPEN_DATABASES = 32
 """databases kept open by one environment; those of one process share connections"""
 
@@ -120,8 +123,8 @@ class Text2SQLEnv(gym.Env[str, str]):
         self.max_turns = max_turns
         self.limits = limits_of(limits)
         self.render_mode = render_mode
-        self.action_space = Unicode(max_length=1_000_000)
-        self.observation_space = Unicode(max_length=1_000_000)
+        self.action_space = Unicode(_LONGEST)
+        self.observation_space = Unicode(_LONGEST)
         self._backends: OrderedDict[str, Backend] = OrderedDict()
         self._episode: Episode | None = None
 
@@ -176,7 +179,7 @@ class Text2SQLEnv(gym.Env[str, str]):
         """The schema of the current episode's database."""
         return self._open(self.task).schema()
 
-    def render(self) -> str | None:  # type: ignore[override]
+    def render(self) -> str | None:
         """Return the transcript so far, with rewards, in mode "ansi"."""
         if self.render_mode != "ansi":
             return None
@@ -213,7 +216,7 @@ class Text2SQLEnv(gym.Env[str, str]):
 
     def _run(self, action: str, episode: Episode) -> tuple[ToolCall | None, ToolResult]:
         try:
-            if len(action) > self.action_space.max_length:
+            if len(action) > _LONGEST:
                 raise ToolError("the action is too long", CallOutcome.MALFORMED)
             call = self.protocol.parse(action)
         except ToolError as error:

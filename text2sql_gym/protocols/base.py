@@ -13,8 +13,9 @@ Message = dict[str, str]
 class AgentProtocol(Protocol):
     """The language an episode is held in. Stateless: one object serves any number of episodes."""
 
-    tools: tuple[str, ...]
-    """the tools an action may call, by their names in `TOOLS`"""
+    @property
+    def tools(self) -> tuple[str, ...]:
+        """The tools an action may call, by their names in `TOOLS`."""
 
     def prompt(
         self, task: Task, schema: Schema, limits: Limits, max_turns: int

@@ -29,7 +29,8 @@ column.
 - Correctness: think through the steps of writing the query before you give it, and validate your \
 reasoning by testing it with the tool.
 
-You have {turns} turns. The last one must be the final SQL. Each turn is in exactly one of two modes:
+You have {turns} turns. The last one must be the final SQL. Each turn is in exactly one of two \
+modes:
 
 Option A, a tool call for validation or exploration:
 <reasoning>concise reasoning</reasoning>
@@ -39,8 +40,8 @@ Option B, the answer, which ends the episode:
 <reasoning>concise reasoning</reasoning>
 <final_sql>SELECT ...</final_sql>
 
-A tool call is answered with the columns and the first {rows} rows of the result, or with an error. \
-Do not mix the two modes and write nothing outside the tags."""
+A tool call is answered with the columns and the first {rows} rows of the result, or with an \
+error. Do not mix the two modes and write nothing outside the tags."""
 
 _USER = """\
 Database schema:

@@ -22,9 +22,9 @@ class RewardScheme:
 
     outcome        weights of the terms that judge the answer
     process        weights of the terms that judge single steps
-    process_scale  share of the process sum in the scalar reward; small, so that no amount of
-                   exploring is worth a right answer. Estimators read the two sums separately
-                   and do not see it.
+    process_scale  share of the process sum in the scalar reward; small, so that the exploring of
+                   an episode of fewer than ten turns is never worth a right answer. Estimators
+                   read the two sums separately and do not see it.
     own            terms of the user's by name, beside those of `REWARDS`
     """
 
