@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from contextlib import closing, contextmanager
@@ -30,7 +31,7 @@ def postgresql_server(folder):
         try:
             yield _wait_and_create(port, server, log)
         finally:
-            server.terminate()
+            server.send_signal(signal.SIGINT)  # do not wait for clients
 
 
 def _program(name):

@@ -12,7 +12,7 @@ from text2sql_gym.backends import BACKENDS, open_backend
 from text2sql_gym.errors import EnvironmentFault, ToolError, UnknownName
 from text2sql_gym.types import CallOutcome, ForeignKey, Limits, Table
 
-LIMITS = Limits(seconds=0.5)
+LIMITS = Limits(seconds=1.5)
 SCRIPT = (
     "CREATE TABLE customer (id INTEGER PRIMARY KEY, name VARCHAR(20))",
     "CREATE TABLE sale (id INTEGER PRIMARY KEY, customer_id INTEGER REFERENCES customer (id),"

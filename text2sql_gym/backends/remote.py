@@ -67,7 +67,7 @@ class RemoteBackend:
         return pool.submit(partial(self._run, sql, max_rows))
 
     def close(self) -> None:
-        """Let go of the workers; the last backend of the process stops them."""
+        """Let go of the workers; the last backend that uses them stops them."""
         self._leave()
 
     def _check(self, sql: str) -> None:
@@ -105,7 +105,9 @@ class RemoteBackend:
 
     def _enter(self) -> None:
         self._generation = generation()
-        self._leave = weakref.finalize(self, leave, enter())
+        key = (self._engine, self._limits.memory_mb)
+        enter(*key)
+        self._leave = weakref.finalize(self, leave, *key, self._generation)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return RemoteBackend, (self._engine, self.url, self._target, self._limits)

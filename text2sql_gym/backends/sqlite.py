@@ -71,7 +71,7 @@ class SqliteBackend:
         A light statement is answered before this returns; the others run side by side in the
         worker processes. The time a statement waits for a worker does not count against it.
         The future raises what `execute` would raise; it is cancelled if it still waits for a
-        worker when the last backend of the process closes.
+        worker when the last SQLite backend of the process closes.
         """
         database, deadline = self._database(), perf_counter() + self._limits.seconds
         done: Future[Table] = Future()
@@ -86,7 +86,7 @@ class SqliteBackend:
         return done
 
     def close(self) -> None:
-        """Release the file; the last backend of the process also stops the worker processes."""
+        """Release the file; the last backend of the process also stops its worker processes."""
         self._release()
 
     def _run_here(self, database: SharedDatabase, sql: str, max_rows: int) -> Result | None:

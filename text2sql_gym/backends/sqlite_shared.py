@@ -39,7 +39,7 @@ class SharedDatabase:
     """One open file under one set of limits. Safe to use from many threads."""
 
     def __init__(self, path: str, version: str, limits: Limits) -> None:
-        self.path, self._version, self._limits = path, version, limits
+        self.path, self.limits, self._version = path, limits, version
         self.users = 0
         self._lock = threading.Lock()
         self._number = next(_NUMBERS)
@@ -82,7 +82,7 @@ class SharedDatabase:
 
     def run_heavy(self, pool: WorkerPool, sql: str, max_rows: int, seconds: float) -> Result:
         """Run a statement in a worker process, for at most that many seconds."""
-        arguments = (self.path, self._version, sql, max_rows, self._limits.vm_steps, seconds)
+        arguments = (self.path, self._version, sql, max_rows, self.limits.vm_steps, seconds)
         try:
             kind, *answer = pool.ask(marshal.dumps(("run", seconds, arguments)), seconds)
         except WorkerLost as lost:
@@ -120,7 +120,7 @@ def attach(path: str, limits: Limits) -> SharedDatabase:
         if key not in _OPEN:
             _OPEN[key] = SharedDatabase(path, version, limits)
         _OPEN[key].users += 1
-        enter()
+        enter("sqlite", limits.memory_mb)
         return _OPEN[key]
 
 
@@ -136,7 +136,7 @@ def detach(database: SharedDatabase, opened_in: int) -> None:
             database.close()
         if not _OPEN:
             _CACHE.clear()
-    leave(opened_in)
+    leave("sqlite", database.limits.memory_mb, opened_in)
 
 
 def _checked_version(path: str) -> str:

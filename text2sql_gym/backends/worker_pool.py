@@ -2,7 +2,8 @@
 
 There is one pool per engine and memory limit. It starts workers when they are needed, never more
 than `pool_size()` at work at a time, and keeps one spare ready, so that killing a worker costs
-the next statement nothing. Backends count themselves in and out; the last one out stops all.
+the next statement nothing. Backends count themselves in and out of a pool; the last one out
+closes it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -233,7 +235,7 @@ class WorkerPool:
 
 _LOCK = threading.RLock()
 _POOLS: dict[tuple[str, int], WorkerPool] = {}
-_users = 0
+_USERS: Counter[tuple[str, int]] = Counter()
 _generation = 0
 
 
@@ -250,25 +252,22 @@ def worker_pool(engine: str, memory_mb: int) -> WorkerPool:
         return _POOLS[key]
 
 
-def enter() -> int:
-    """Count one more user of the pools; hand the result to `leave`."""
-    global _users
+def enter(engine: str, memory_mb: int) -> None:
+    """Count one more user of a pool. `leave` must follow."""
     with _LOCK:
-        _users += 1
-        return _generation
+        _USERS[engine, memory_mb] += 1
 
 
-def leave(entered: int) -> None:
-    """Count one user less; the last one stops every worker. Does nothing in a forked child."""
-    global _users
-    if entered != _generation:
-        return
+def leave(engine: str, memory_mb: int, entered: int) -> None:
+    """Count one user less; the last one closes the pool.
+
+    `entered` is the `generation` in which the user entered: a forked child is no user.
+    """
     with _LOCK:
-        _users -= 1
-        pools = [] if _users else list(_POOLS.values())
-        if pools:
-            _POOLS.clear()
-    for pool in pools:
+        key = (engine, memory_mb)
+        _USERS[key] -= entered == _generation
+        pool = None if _USERS[key] > 0 else _POOLS.pop(key, None)
+    if pool is not None:
         pool.close()
 
 
@@ -279,8 +278,9 @@ def generation() -> int:
 
 def _after_fork_in_child() -> None:
     """Leave the parent's workers to the parent."""
-    global _LOCK, _generation, _users
-    _LOCK, _users, _generation = threading.RLock(), 0, _generation + 1
+    global _LOCK, _generation
+    _LOCK, _generation = threading.RLock(), _generation + 1
+    _USERS.clear()
     for pool in _POOLS.values():
         pool.disown()
     _POOLS.clear()
