@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from text2sql_gym.types import Cell, Row
 
@@ -34,66 +34,38 @@ def _is_rough(number: Number, other: Number) -> bool:
     return isinstance(other, float) or not number.is_integer()
 
 
-@dataclass
-class _Cluster:
-    """Numbers that count as one, met in ascending order; `first` stands for all of them."""
-
-    first: Number
-    integer: int | None = None  # the only exact integer of the cluster
-    whole: float | None = None  # some float without a fraction
-
-    def admits(self, number: Number, relative: float) -> bool:
-        if not math.isclose(self.first, number, rel_tol=relative):
-            return False
-        if isinstance(number, int):
-            return self.integer in (None, number) and self.whole in (None, number)
-        return not number.is_integer() or self.integer in (None, number)
-
-    def add(self, number: Number) -> None:
-        if isinstance(number, int):
-            self.integer = number
-        elif number.is_integer():
-            self.whole = number
-
-
-def snapping(numbers: Iterable[Number], relative: float) -> Mapping[Number, Number]:
+def snapping(cells: Iterable[Cell], relative: float) -> dict[Cell, Cell]:
     """Map each number to one representative of those that `same_cell` equates with it.
 
-    Near-equality is not transitive, hence the numbers of both results are grouped together, from
-    the smallest up, and no group is wider than `relative`. Rounding to digits instead would tear
-    0.285 and 0.28500000000000003 apart wherever a rounding boundary runs between them.
-    Numbers that are their own representative are left out.
+    `cells` are the values of both results (see `cells_of`); what is its own representative is
+    left out. Near-equality is not transitive, hence numbers are grouped from the smallest up, and
+    no group is wider than `relative`. Rounding to digits instead would tear 0.285 and
+    0.28500000000000003 apart wherever a rounding boundary runs between them. Every NaN gets the
+    one of `math`, which is equal to itself inside a container.
     """
-    moved: dict[Number, Number] = {}
-    cluster: _Cluster | None = None
-    for number in sorted(set(numbers)):
-        if cluster is None or not cluster.admits(number, relative):
-            cluster = _Cluster(number)
-        cluster.add(number)
-        if number != cluster.first:
-            moved[number] = cluster.first
+    numbers = [cell for cell in cells if isinstance(cell, int | float)]
+    moved: dict[Cell, Cell] = {number: math.nan for number in numbers if number != number}
+    group: list[Number] = []
+    for number in sorted(number for number in numbers if number == number):
+        # most numbers are far from the next one, and are done with after the first condition
+        if (
+            group
+            and math.isclose(group[0], number, rel_tol=relative)
+            and all(same_cell(member, number, relative) for member in group)
+        ):
+            moved[number] = group[0]
+            group.append(number)
+        else:
+            group = [number]
     return moved
 
 
-def numbers_of(rows: Iterable[Row]) -> set[Number]:
-    """Return every number of `rows` that has a place in an order (not NaN)."""
-    return {
-        cell for row in rows for cell in row if isinstance(cell, int | float) and cell == cell
-    }
+def cells_of(rows: Iterable[Row]) -> set[Cell]:
+    """Return every value that occurs in `rows`; 1 and 1.0 are one value, each NaN is its own."""
+    return set(itertools.chain.from_iterable(rows))
 
 
-def has_floats(rows: Iterable[Row]) -> bool:
-    """Say whether any cell may carry rounding noise."""
-    return any(isinstance(cell, float) for row in rows for cell in row)
-
-
-def snapped(rows: Iterable[Row], moved: Mapping[Number, Number]) -> tuple[Row, ...]:
-    """Replace every number by its representative, and every NaN by one and the same object."""
-    return tuple(tuple([_stand_in(cell, moved) for cell in row]) for row in rows)
-
-
-def _stand_in(cell: Cell, moved: Mapping[Number, Number]) -> Cell:
-    if not isinstance(cell, int | float):
-        return cell
-    # containers compare by identity first, so the one NaN of `math` equals itself in them
-    return moved.get(cell, cell) if cell == cell else math.nan
+def snapped(rows: Iterable[Row], moved: Mapping[Cell, Cell]) -> tuple[Row, ...]:
+    """Replace every cell by its representative."""
+    columns = zip(*rows, strict=True)
+    return tuple(zip(*([moved.get(cell, cell) for cell in column] for column in columns)))

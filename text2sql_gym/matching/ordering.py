@@ -24,30 +24,36 @@ _GROWTH = 8  # how much more of a result is fetched while the tie at a LIMIT has
 class Segment:
     """`count` consecutive rows of a right answer: any members of `rows`, in any order.
 
-    A tie that a LIMIT cuts has more rows than `count`. `bag` is None for a single row.
+    A tie that a LIMIT cuts has more rows than `count`. `bag` says how often each row occurs; it
+    is empty for a single row, where counting is not worth its memory.
     """
 
     count: int
     rows: tuple[Row, ...]
-    bag: Counter[Row] | None
+    bag: dict[Row, int]
+
+    def admits(self, chunk: Sequence[Row]) -> bool:
+        """Say whether `count` rows of a prediction belong here."""
+        if not self.bag:
+            return chunk[0] == self.rows[0]
+        found = dict(Counter(chunk))
+        if self.count == len(self.rows):
+            return found == self.bag
+        return all(times <= self.bag.get(row, 0) for row, times in found.items())
 
 
 def segment(count: int, rows: Sequence[Row]) -> Segment:
-    """Build a `Segment`; counting a single row is not worth its memory."""
-    return Segment(count, tuple(rows), Counter(rows) if len(rows) > 1 else None)
+    """Build a `Segment`."""
+    return Segment(count, tuple(rows), dict(Counter(rows)) if len(rows) > 1 else {})
 
 
 def fits(rows: Sequence[Row], segments: Sequence[Segment]) -> bool:
     """Say whether `rows` are a right answer. Their number must be the sum of all counts."""
     start = 0
     for part in segments:
-        chunk = rows[start : start + part.count]
-        start += part.count
-        if part.bag is None:
-            if chunk[0] != part.rows[0]:
-                return False
-        elif not Counter(chunk) <= part.bag:
+        if not part.admits(rows[start : start + part.count]):
             return False
+        start += part.count
     return True
 
 
@@ -225,9 +231,7 @@ def _selected(key: exp.Expression, query: exp.Query, width: int) -> int | None:
     return plain.index(key) if key in plain else None
 
 
-def _appended(
-    key: exp.Expression, query: exp.Query, width: int, *, aliases: bool
-) -> int | None:
+def _appended(key: exp.Expression, query: exp.Query, width: int, *, aliases: bool) -> int | None:
     """Select a key after the other columns; with `aliases`, spell out those it mentions."""
     if not isinstance(query, exp.Select) or query.args.get("distinct"):
         return None

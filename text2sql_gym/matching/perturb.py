@@ -120,9 +120,7 @@ def _unique_columns(table: Relation) -> set[int]:
     """
     declared = {key[0] for key in table.keys if len(key) == 1}
     return declared | {
-        place
-        for place in range(len(table.columns))
-        if _is_unique_text(table.column(place))
+        place for place in range(len(table.columns)) if _is_unique_text(table.column(place))
     }
 
 

@@ -33,7 +33,7 @@ class SpiderTestSuite:
       subquery or a literal; ties and LIMIT leave no choice;
     - columns may be permuted, cells are compared with Python's ``==`` (1 equals 1.0, 0.1 + 0.2
       is not 0.3), two empty results are equal whatever their columns;
-    - rows are first compared with their cells sorted as text, which tells (1, 10) from (1.0, 10);
+    - rows are also compared with their cells sorted as text, which tells (1, 10) from (1.0, 10);
     - ``> =`` is read as ``>=``, and ``YEAR(CURDATE())`` as 2020.
 
     The databases are the main one and those beside it: all ``*.sqlite`` files of its folder when
@@ -93,12 +93,12 @@ class SpiderTestSuite:
             return not rows and not gold
         if len(rows) != len(gold) or len(rows[0]) != len(gold[0]):
             return False
-        if not _same_unordered_rows(rows, gold, ordered):
-            return False
-        return any(
+        equal = any(
             _same_rows(arranged(rows, arrangement), gold, ordered)
             for arrangement in arrangements(rows, gold, self.max_arrangements)
         )
+        # where cells are equal and of one type, the text of the rows is the same
+        return equal and (not _has_whole_floats(rows, gold) or _same_text(rows, gold, ordered))
 
 
 def repaired(sql: str) -> str:
@@ -112,10 +112,19 @@ def without_distinct(sql: str) -> str:
 
 
 def _same_rows(rows: list[Row], gold: Sequence[Row], ordered: bool) -> bool:
-    return rows == list(gold) if ordered else Counter(rows) == Counter(gold)
+    return rows == list(gold) if ordered else dict(Counter(rows)) == dict(Counter(gold))
 
 
-def _same_unordered_rows(rows: Sequence[Row], gold: Sequence[Row], ordered: bool) -> bool:
+def _has_whole_floats(*tables: Sequence[Row]) -> bool:
+    return any(
+        isinstance(cell, float) and cell.is_integer()
+        for rows in tables
+        for row in rows
+        for cell in row
+    )
+
+
+def _same_text(rows: Sequence[Row], gold: Sequence[Row], ordered: bool) -> bool:
     """Compare rows with their cells sorted by text and type, as the official quick check does."""
     one, other = [list(map(_unordered, table)) for table in (rows, gold)]
     return one == other if ordered else set(one) == set(other)

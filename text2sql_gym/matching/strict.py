@@ -13,7 +13,7 @@ from sqlglot import exp
 from text2sql_gym.backends.base import Backend
 from text2sql_gym.errors import GoldError, ToolError
 from text2sql_gym.matching.base import Gold, run_gold
-from text2sql_gym.matching.cells import has_floats, numbers_of, snapped, snapping
+from text2sql_gym.matching.cells import cells_of, snapped, snapping
 from text2sql_gym.matching.columns import arranged, arrangements
 from text2sql_gym.matching.companions import companion, sqlite_file
 from text2sql_gym.matching.ordering import Segment, cuts_a_tie, fits, segment, segments_of
@@ -74,8 +74,10 @@ class Strict:
             return 1.0
         copies = self._copies(database)
         return float(
-            all(self._agrees(sql, companion(database, copies[number], limits), copy_gold, limits)
-                for number, copy_gold in golds.items())
+            all(
+                self._agrees(sql, companion(database, copies[number], limits), copy_gold, limits)
+                for number, copy_gold in golds.items()
+            )
         )
 
     def _copies(self, database: Backend) -> tuple[Path, ...]:
@@ -114,11 +116,14 @@ class Strict:
     def _nearly_fits(self, rows: tuple[Row, ...], segments: tuple[Segment, ...]) -> bool:
         """Compare under the tolerance and every arrangement of columns."""
         gold_rows = tuple(itertools.chain.from_iterable(part.rows for part in segments))
-        if has_floats(rows) or has_floats(gold_rows):
-            moved = snapping(numbers_of(rows) | numbers_of(gold_rows), self.relative)
-            rows = snapped(rows, moved)
-            segments = tuple(segment(part.count, snapped(part.rows, moved)) for part in segments)
-            gold_rows = snapped(gold_rows, moved)
+        cells = cells_of(rows) | cells_of(gold_rows)
+        if any(isinstance(cell, float) for cell in cells):
+            moved = snapping(cells, self.relative)
+            if moved:
+                rows, gold_rows = snapped(rows, moved), snapped(gold_rows, moved)
+                segments = tuple(
+                    segment(part.count, snapped(part.rows, moved)) for part in segments
+                )
         return any(
             fits(arranged(rows, arrangement), segments)
             for arrangement in arrangements(rows, gold_rows, self.max_arrangements)

@@ -11,7 +11,7 @@ import pytest
 
 from text2sql_gym.backends import open_backend
 from text2sql_gym.errors import GoldError
-from text2sql_gym.matching.cells import same_cell, snapping
+from text2sql_gym.matching.cells import cells_of, same_cell, snapped, snapping
 from text2sql_gym.matching.columns import arrangements
 from text2sql_gym.matching.ordering import segments_of
 from text2sql_gym.matching.r_ves import efficiency_score
@@ -185,6 +185,18 @@ class TestLimit:
         }
         assert answers == {"Ann": 0.0, "bob": 1.0, "Bob": 0.0, "Dan": 1.0, "Eve": 0.0}
 
+    def test_columns_may_be_permuted_in_a_cut_tie(self, staff, judge):
+        gold = "SELECT name, age FROM staff ORDER BY age DESC LIMIT 1"
+        right, wrong = (f"SELECT age, name FROM staff WHERE id = {key}" for key in (4, 5))
+        assert judge(Strict(variants=0), gold, right, staff) == 1.0
+        assert judge(Strict(variants=0), gold, wrong, staff) == 0.0
+
+    def test_a_tied_row_may_not_be_taken_twice(self, staff, judge):
+        gold = "SELECT id FROM staff WHERE dept <> 'OPS' ORDER BY dept = 'x' LIMIT 2"
+        twice = "SELECT 1 FROM staff LIMIT 2"
+        assert judge(Strict(variants=0), gold, "SELECT id FROM staff LIMIT 2", staff) == 1.0
+        assert judge(Strict(variants=0), gold, twice, staff) == 0.0
+
 
 class TestCells:
     @pytest.mark.parametrize(
@@ -206,6 +218,11 @@ class TestCells:
     def test_numbers_move_to_the_smallest_of_their_kind(self):
         low, high = 0.3, 0.1 + 0.2
         assert snapping([high, low, 5, 7.5], 1e-9) == {high: low}
+
+    def test_every_nan_is_the_same(self):
+        one, other = float("nan"), float("nan")
+        moved = snapping(cells_of([(one, 1)]) | cells_of([(other, 2)]), 1e-9)
+        assert snapped([(one, 1)], moved) == snapped([(other, 1)], moved)
 
     def test_two_integers_never_become_one(self):
         assert snapping([2**53, 2**53 + 1, 10**12, 10**12 + 1], 1e-9) == {}
