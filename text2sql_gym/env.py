@@ -225,7 +225,7 @@ class Text2SQLEnv(gym.Env[str, str]):
             result = TOOLS[call.tool](self._open(episode.task), call.arguments, self.limits)
         except ToolError as error:
             return call, failed(error, self.limits)
-        if not result.final and episode.repeats(call):
+        if episode.repeats(call):
             result = replace(result, outcome=CallOutcome.DUPLICATE)
         return call, result
 
