@@ -41,9 +41,10 @@ class Renaming:
         share: float = 0.5,
         common: float = 0.05,
     ) -> Renaming:
-        """Content words: tokens of letters alone that stand in at most `common` of the episodes.
+        """Content words: letters alone, in a turn or a result of at most `common` of the episodes.
 
-        What stands in more of them is the language of questions and of the protocol.
+        A word that stands in questions only, or in more episodes, is language: it has a meaning
+        to learn. One that is queried or shown is a name or a value.
         """
         seen: Counter[int] = Counter()
         for episode in episodes:
@@ -68,8 +69,6 @@ class Renaming:
 
 
 def _tokens(episode: Trajectory) -> list[int]:
-    return [
-        token
-        for step in episode.steps
-        for token in (*step.context_ids, *step.completion.token_ids)
-    ]
+    """What was said and shown: turns and results, not the prompt."""
+    results = [token for step in episode.steps[1:] for token in step.context_ids]
+    return results + [token for step in episode.steps for token in step.completion.token_ids]

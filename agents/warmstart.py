@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from agents.batch import Batch, token_rows
+from agents.drill import Drill
 from agents.likelihood import token_logprobs
 from agents.renaming import Renaming
 from agents.types import Trajectory
@@ -20,11 +21,15 @@ from agents.types import Trajectory
 class Imitation:
     """How demonstrations are imitated.
 
-    steps          optimiser steps; a batch is `batch_size` demonstrations
+    drill          optimiser steps on lists of random words before the first demonstration
+    steps          optimiser steps on demonstrations; a batch is `batch_size` of them
+    short_first    share of these steps that see the shorter half of the demonstrations only
     learning_rate  reached after `warmup` steps, then lowered to a tenth along a cosine
     """
 
+    drill: int = 0
     steps: int = 1_000
+    short_first: float = 0.0
     batch_size: int = 16
     learning_rate: float = 3e-3
     warmup: int = 50
@@ -32,11 +37,16 @@ class Imitation:
     max_grad_norm: float = 1.0
     token_budget: int = 1_500
 
+    @property
+    def total(self) -> int:
+        """All optimiser steps, the drill included."""
+        return self.drill + self.steps
+
     def rate(self, step: int) -> float:
         """The learning rate of a step."""
         if step < self.warmup:
             return self.learning_rate * (step + 1) / self.warmup
-        done = (step - self.warmup) / max(1, self.steps - self.warmup)
+        done = (step - self.warmup) / max(1, self.total - self.warmup)
         return self.learning_rate * (0.1 + 0.45 * (1 + math.cos(math.pi * done)))
 
 
@@ -54,6 +64,8 @@ class WarmStart:
         seed: int,
         renaming: Renaming | None = None,
     ) -> None:
+        if imitation.drill and renaming is None:
+            raise ValueError("a drill needs a renaming, which says what the words are")
         self.model, self.imitation, self.seed = model, imitation, seed
         self.renaming = renaming
         self.optimizer = torch.optim.AdamW(
@@ -67,10 +79,22 @@ class WarmStart:
         on_step: Callable[[int, float], None],
     ) -> None:
         """Take the steps from `first_step` on; `on_step` gets each step's number and loss."""
+        ordered = sorted(demonstrations, key=_length)
         self.model.train()
-        for step in range(first_step, self.imitation.steps):
-            on_step(step, self._step(step, token_rows(self._sample(demonstrations, step))))
+        for step in range(first_step, self.imitation.total):
+            on_step(step, self._step(step, self._batch(ordered, step)))
         self.model.eval()
+
+    def _batch(self, ordered: Sequence[Trajectory], step: int) -> Batch:
+        """The rows of one step: a drill, or demonstrations, some of them renamed."""
+        draws = np.random.default_rng((self.seed, step))
+        if self.renaming and step < self.imitation.drill:
+            return Drill(self.renaming.tokens)(draws)
+        step -= self.imitation.drill
+        if step < self.imitation.short_first * self.imitation.steps:
+            ordered = ordered[: (len(ordered) + 1) // 2]
+        batch = token_rows(self._sample(ordered, step))
+        return self.renaming(batch, draws) if self.renaming else batch
 
     def _sample(self, demonstrations: Sequence[Trajectory], step: int) -> list[Trajectory]:
         """The demonstrations of one step: without replacement within an epoch."""
@@ -79,8 +103,6 @@ class WarmStart:
         return [demonstrations[next(places)] for _ in range(size)]
 
     def _step(self, step: int, batch: Batch) -> float:
-        if self.renaming is not None:
-            batch = self.renaming(batch, np.random.default_rng((self.seed, step, 1)))
         tokens = float(batch.mask_BT.sum())
         total = 0.0
         for index in batch.micro_batches(self.imitation.token_budget):
@@ -106,3 +128,7 @@ def epochs(count: int, seed: int, start: int) -> Iterator[int]:
         order = np.random.default_rng((seed, epoch)).permutation(count)
         yield from order[offset:].tolist()
         epoch, offset = epoch + 1, 0
+
+
+def _length(demonstration: Trajectory) -> int:
+    return sum(len(s.context_ids) + len(s.completion.token_ids) for s in demonstration.steps)

@@ -27,6 +27,7 @@ class Config:
 
     dataset: str = option("synthetic", "a name in DATASETS")
     data_dir: Path | None = option(None, "folder of the dataset; not needed for synthetic")
+    grades: str = option("", "only tasks of these difficulties, as in easy,medium; default: all")
     eval_split: str = option("", "split of unseen databases; default: the dataset's own")
     eval_tasks: int = option(400, "tasks evaluated before and after")
 
@@ -41,6 +42,9 @@ class Config:
 
     demonstrations: int = option(8_000, "scripted episodes to imitate")
     warm_steps: int = option(1_500, "optimiser steps of the warm start")
+    drill_steps: int = option(120, "steps of the copying drill before them")
+    short_first: float = option(0.4, "share of the warm start on short demonstrations")
+    renamed: float = option(0.5, "share of the demonstrations whose words are renamed")
     warm_batch: int = option(16, "demonstrations per step")
     warm_rate: float = option(3e-3, "peak learning rate of the warm start")
 
@@ -66,11 +70,21 @@ class Config:
         for name in ("warm_steps", "updates", "demonstrations", "eval_tasks"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        for name in ("tasks", "group_size", "minibatches", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        self.build_estimator()  # refuses its hyperparameters now, not after the warm start
 
     @property
     def imitation(self) -> Imitation:
         """How the warm start is learnt."""
-        return Imitation(self.warm_steps, self.warm_batch, self.warm_rate)
+        return Imitation(
+            drill=self.drill_steps,
+            steps=self.warm_steps,
+            short_first=self.short_first,
+            batch_size=self.warm_batch,
+            learning_rate=self.warm_rate,
+        )
 
     @property
     def objective(self) -> Objective:
