@@ -113,6 +113,16 @@ def test_what_reaches_out_of_the_database_is_not_allowed(dialect, sql):
             " WHERE EXISTS (SELECT 1 FROM sale WHERE customer_id = c.id)",
             {("Customer", "Name"), ("Customer", "id"), ("sale", "customer_id")},
         ),
+        (
+            "SELECT 1 FROM customer c WHERE id IN (SELECT 1 FROM sale"
+            " WHERE 1 = (SELECT max(total) FROM spending WHERE c.name = '' AND sale.amount > 1))",
+            {
+                ("Customer", "id"),
+                ("Customer", "Name"),
+                ("sale", "amount"),
+                ("spending", "total"),
+            },
+        ),
         ("WITH sale AS (SELECT 1 AS id) SELECT id FROM sale", set()),
         (
             "WITH t AS (SELECT total FROM spending) SELECT max(total) FROM t",

@@ -97,17 +97,16 @@ def test_the_wall_clock_never_decides_what_is_remembered(path):
     known.close()
 
 
-def test_a_changed_file_is_another_database(path, tmp_path):
-    limits = Limits()
-    before = SqliteBackend(path, limits)
-    assert before.execute("SELECT count(*) FROM sale", max_rows=1).rows == ((3,),)
-    before.close()
-    other = write(tmp_path / "other.sqlite", "CREATE TABLE sale(id); INSERT INTO sale VALUES (1)")
-    keeper = SqliteBackend(other, limits)  # keeps the memory of this process alive
-    other.replace(path)
-    after = SqliteBackend(path, limits)
-    assert after.execute("SELECT count(*) FROM sale", max_rows=1).rows == ((1,),)
-    after.close(), keeper.close()
+@pytest.mark.parametrize("isolated", [False, True])
+def test_a_replaced_file_is_another_database(path, tmp_path, isolated):
+    sql = "SELECT count(*) FROM sale"
+    before = SqliteBackend(path, isolated=isolated)
+    assert before.execute(sql, max_rows=1).rows == ((3,),)
+    write(tmp_path / "new", "CREATE TABLE sale(id); INSERT INTO sale VALUES (1)").replace(path)
+    after = SqliteBackend(path, isolated=isolated)
+    assert after.execute(sql, max_rows=1).rows == ((1,),)
+    assert before.execute(sql, max_rows=1).rows == ((3,),)
+    before.close(), after.close()
 
 
 def test_a_backend_without_memory_remembers_nothing(path):

@@ -230,7 +230,7 @@ def test_an_interrupt_from_the_keyboard_is_not_lost_inside_sqlite(path):
 
 
 def test_what_stands_behind_the_authorizer_holds_without_it(tmp_path):
-    script = "CREATE TABLE t(a); CREATE VIEW v AS SELECT load_extension('x');"
+    script = "CREATE TABLE t(a); CREATE VIEW v AS SELECT file FROM pragma_database_list;"
     guard = GuardedConnection(str(write(tmp_path / "t.sqlite", script)), LIGHT)
     guard._connection.set_authorizer(None)
     for sql, message in (
@@ -361,6 +361,14 @@ class TestBadFiles:
         backend = SqliteBackend(path)
         assert backend.execute("SELECT count(*) FROM sale", max_rows=1).rows == ((4,),)
         backend.close()
+
+    def test_nothing_appears_beside_a_database_in_wal_mode(self, tmp_path):
+        path = write(tmp_path / "shop.sqlite", "PRAGMA journal_mode=WAL; CREATE TABLE t(a)")
+        for isolated in (False, True):
+            backend = SqliteBackend(path, isolated=isolated, cached=False)
+            backend.execute("SELECT * FROM t", max_rows=1)
+            assert os.listdir(tmp_path) == ["shop.sqlite"]
+            backend.close()
 
     def test_a_hot_journal_is_refused_and_a_cold_one_is_not(self, tmp_path):
         path = write(tmp_path / "shop.sqlite")

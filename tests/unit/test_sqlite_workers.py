@@ -12,14 +12,23 @@ import pytest
 from sqlite_files import write
 
 from text2sql_gym.backends.sqlite import SqliteBackend
-from text2sql_gym.backends.worker_pool import WorkerLost, WorkerPool, worker_pool
+from text2sql_gym.backends.worker_pool import (
+    WorkerLost,
+    WorkerPool,
+    enter,
+    generation,
+    leave,
+    worker_pool,
+)
 from text2sql_gym.errors import EnvironmentFault, ToolError
 from text2sql_gym.types import CallOutcome, Limits
 
 LINUX = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
 LIMITS = Limits(seconds=30.0, vm_steps=10**12, memory_mb=257)  # a pool of its own
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
-ONE_LONG_CALL = "SELECT instr(hex(zeroblob(490000))||'1', hex(zeroblob(240000))||'2')"
+ONE_LONG_CALL = (  # takes minutes
+    "SELECT trim(hex(zeroblob(490000)), replace(hex(zeroblob(40000)), '0', 'a') || '0')"
+)
 
 
 @pytest.fixture
@@ -53,13 +62,16 @@ def test_a_worker_that_dies_at_work_is_an_error_of_the_statement_and_is_replaced
 
 
 def test_workers_that_die_idle_are_replaced_without_anyone_noticing(backend):
-    pool = worker_pool("sqlite", LIMITS.memory_mb)
-    for _ in range(2):
+    pool, killed = worker_pool("sqlite", LIMITS.memory_mb), set()
+    for _ in range(5):
         assert backend.execute("SELECT 7", max_rows=1).rows == ((7,),)
         for pid in pool.pids():
             os.kill(pid, 9)
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+            killed.add(pid)
     assert backend.execute("SELECT 7", max_rows=1).rows == ((7,),)
+    left = [pid for pid in killed if os.path.exists(f"/proc/{pid}")]
+    assert len(left) <= 2  # collected when a worker is next taken, a spare when it is needed
 
 
 def test_one_long_call_is_killed_while_others_are_answered(path):
@@ -120,22 +132,35 @@ def test_many_backends_share_one_small_pool(path, monkeypatch):
         backend.close()
 
 
-def test_many_threads_get_their_own_answers(path):
-    backend = SqliteBackend(path, LIMITS, cached=False)
-    wrong = []
+def test_many_threads_get_their_own_answers_from_few_workers(path, monkeypatch):
+    monkeypatch.setenv("TEXT2SQL_WORKERS", "2")
+    backend = SqliteBackend(path, Limits(seconds=30.0, memory_mb=262), cached=False)
+    pool, wrong, most = worker_pool("sqlite", 262), [], []
 
     def ask(number):
         for sql in (f"SELECT {number}", f"SELECT trim('{number}') + 0"):
             rows = backend.execute(sql, max_rows=1).rows
             wrong.extend([] if rows == ((number,),) else [rows])
+            most.append(len(pool.pids()))
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert wrong == []
+    assert (wrong, max(most)) == ([], 3)  # two at work and a spare
     backend.close()
+
+
+def test_a_user_of_the_parent_process_is_no_user_of_the_pool():
+    enter("sqlite", 261)
+    pool = worker_pool("sqlite", 261)
+    leave("sqlite", 261, generation() - 1)
+    assert worker_pool("sqlite", 261) is pool
+    leave("sqlite", 261, generation())
+    enter("sqlite", 261)
+    assert worker_pool("sqlite", 261) is not pool
+    leave("sqlite", 261, generation())
 
 
 def test_a_pool_that_is_closed_twice_or_was_never_used_is_no_trouble(path):
@@ -207,12 +232,13 @@ def test_a_forked_child_works_and_leaves_its_parents_workers_alone(path):
         backend = SqliteBackend(path, cached=False)
         heavy = "SELECT trim(Name) FROM Customer LIMIT 1"
         backend.execute(heavy, max_rows=1)
-        workers = worker_pool("sqlite", 256).pids()
+        workers, shared = worker_pool("sqlite", 256).pids(), backend._shared
         child = os.fork()
         if child == 0:
             rows = backend.execute("SELECT count(*) FROM sale", max_rows=1).rows
             mine = backend.execute(heavy, max_rows=1).rows, worker_pool("sqlite", 256).pids()
             ok = rows == ((3,),) and mine[0] == (("Ada",),) and not set(mine[1]) & set(workers)
+            ok = ok and backend._shared is not shared
             backend.close()
             os._exit(0 if ok else 1)
         print(os.waitpid(child, 0)[1])

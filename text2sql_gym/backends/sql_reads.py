@@ -36,20 +36,13 @@ def reads(tree: exp.Expression, tables: Tables, dialect: str) -> Reads:
 
 def _of_scope(scope: Scope, tables: Tables, spelled: dict[str, str]) -> set[tuple[str, str]]:
     found = set()
-    for column in scope.columns:
-        source = _source(scope, column.table)
+    for column in scope.columns:  # with those that subqueries take from this scope
+        source = scope.sources.get(column.table)
         table = spelled.get(source.name.lower()) if isinstance(source, exp.Table) else None
         for name in tables.get(table or "", ()):
             if name.lower() == column.name.lower():
                 found.add((table or "", name))
     return found
-
-
-def _source(scope: Scope | None, alias: str) -> exp.Expression | Scope | None:
-    """Find what an alias stands for, here or in an enclosing query."""
-    while scope is not None and alias not in scope.sources:
-        scope = scope.parent
-    return scope.sources[alias] if scope is not None else None
 
 
 def _tables(tree: exp.Expression, spelled: dict[str, str]) -> set[str]:
