@@ -6,9 +6,10 @@ t holds token t of its sequence and what is known of that token.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -128,25 +129,33 @@ def _track(
 ) -> TrackTensors:
     advantages_BT = torch.zeros_like(batch.mask_BT)
     mask_BT = torch.zeros_like(batch.mask_BT)
+    for row, (advantages_S, use_S) in enumerate(_step_credit(groups, credits, number)):
+        sampled_T = batch.turn_BT[row] >= 0
+        turns_T = batch.turn_BT[row, sampled_T]
+        mask_BT[row, sampled_T] = use_S[turns_T]
+        advantages_BT[row, sampled_T] = torch.where(use_S > 0, advantages_S, 0.0)[turns_T]
     weights = {credit[number].weight for credit in credits}
-    row = 0
-    for group, credit in zip(groups, credits, strict=True):
-        track = credit[number]
-        for place, attempt in enumerate(group.attempts):
-            advantages_S = torch.as_tensor(track.advantages_GS[place], dtype=torch.float32)
-            if len(advantages_S) != len(attempt.steps):
-                raise ValueError(
-                    f"{group.task_id}, attempt {place}: {len(advantages_S)} advantages for "
-                    f"{len(attempt.steps)} steps"
-                )
-            use_S = torch.ones_like(advantages_S)
-            if track.mask_GS is not None:
-                use_S = torch.as_tensor(track.mask_GS[place], dtype=torch.float32)
-            sampled_T = batch.turn_BT[row] >= 0
-            turns = batch.turn_BT[row, sampled_T]
-            mask_BT[row, sampled_T] = use_S[turns]
-            advantages_BT[row, sampled_T] = (advantages_S * use_S)[turns]
-            row += 1
     if len(weights) != 1:
         raise ValueError(f"track {number}: expected one weight, got {sorted(weights)}")
     return TrackTensors(advantages_BT, mask_BT, weights.pop())
+
+
+def _step_credit(
+    groups: Sequence[Group], credits: Sequence[Credit], number: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Advantages and mask of the steps of each attempt, in the order of the rows."""
+    for group, credit in zip(groups, credits, strict=True):
+        track = credit[number]
+        masks_GS = track.mask_GS or [np.ones(len(steps)) for steps in track.advantages_GS]
+        steps = [len(attempt.steps) for attempt in group.attempts]
+        for what, ragged in (("advantages", track.advantages_GS), ("mask", masks_GS)):
+            if [len(values_S) for values_S in ragged] != steps:
+                raise ValueError(
+                    f"{group.task_id}: the attempts have {steps} steps, the {what} of track "
+                    f"{number} {[len(values_S) for values_S in ragged]}"
+                )
+        for advantages_S, mask_S in zip(track.advantages_GS, masks_GS, strict=True):
+            yield (
+                torch.as_tensor(advantages_S, dtype=torch.float32),
+                torch.as_tensor(mask_S, dtype=torch.float32),
+            )

@@ -9,6 +9,9 @@ from transformers import PreTrainedTokenizerBase
 
 Message = dict[str, str]
 
+_TURN = "assistant-turn-0"
+"""a turn that no template changes, to be found again in a rendering"""
+
 
 class Chat:
     """The chat template of a tokenizer, applied to prompts and to single later messages.
@@ -31,16 +34,19 @@ class Chat:
         return self._encode(self._render(messages))
 
     def message_ids(self, message: Message) -> tuple[int, ...]:
-        """Token ids that follow an assistant turn's end token when `message` comes next."""
-        before = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
-        whole = self._render([*before, message])
-        prefix = self._render(before, generation_prompt=False)
-        end = str(self.tokenizer.eos_token)
-        if end in prefix:  # what the template writes after the end token opens the next message
-            prefix = prefix[: prefix.rindex(end) + len(end)]
-        if not whole.startswith(prefix):
-            raise ValueError("the chat template rewrites earlier turns when a message is added")
-        return self._encode(whole[len(prefix) :])
+        """Token ids that follow an assistant turn's end token when `message` comes next.
+
+        They are what stands behind the turn in one rendering. Two renderings, with and without
+        `message`, may differ before it: Qwen3's template writes the last turn with an empty
+        thought and earlier ones without. What was sampled stays as it was sampled.
+        """
+        before = [{"role": "user", "content": "q"}, {"role": "assistant", "content": _TURN}]
+        _, found, after = self._render([*before, message]).partition(_TURN)
+        if not found:
+            raise ValueError("the chat template leaves out or rewrites an earlier assistant turn")
+        head, end, rest = after.partition(str(self.tokenizer.eos_token))
+        written = end and not head.strip()  # else the template writes no end token of its own
+        return self._encode(rest if written else after)
 
     def turn_ids(self, text: str) -> tuple[int, ...]:
         """Token ids of an assistant turn written by hand (a demonstration), end token included."""

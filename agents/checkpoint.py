@@ -37,36 +37,56 @@ def save(
 
     The checkpoint is a model folder in the format of transformers plus `state` (optimiser,
     counters) and a manifest with the SHA-256 of every file. A kill or a full disk while writing
-    leaves the earlier checkpoints as they were; the error names the folder.
+    leaves the earlier checkpoints as they were; the error names the folder. What a kill left
+    half written is removed by the next call.
     """
+    if keep < 1:
+        raise ValueError(f"keep must be at least 1, got {keep}")
     target = folder / f"step-{step:06d}"
     partial = folder / f".partial-{step:06d}"
-    shutil.rmtree(partial, ignore_errors=True)
+    for stale in folder.glob(".partial-*"):
+        shutil.rmtree(stale, ignore_errors=True)
     try:
-        partial.mkdir(parents=True)
-        model.save_pretrained(partial)
-        tokenizer.save_pretrained(partial)
-        torch.save(dict(state), partial / _STATE)
-        digests = {path.name: _digest(path) for path in sorted(partial.iterdir())}
-        (partial / _MANIFEST).write_text(json.dumps({"step": step, "sha256": digests}, indent=1))
-        for path in partial.iterdir():
-            _flush(path)
+        _write(partial, step, model, tokenizer, state)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(partial, target)
         _flush(folder)
-    except OSError as error:
+    # a full disk is an OSError here, a RuntimeError in torch and others of their own in the rest
+    except Exception as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise CheckpointError(f"cannot write the checkpoint {target}: {error}") from error
-    for old in sorted(folder.glob("step-*"))[:-keep]:
-        shutil.rmtree(old)
+    # newer ones can only be broken: a run goes on from the newest whole one
+    for old in [path for path in _found(folder) if _step_of(path) <= step][:-keep]:
+        shutil.rmtree(old, ignore_errors=True)
     return target
+
+
+def _write(
+    partial: Path,
+    step: int,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    state: Mapping[str, Any],
+) -> None:
+    """Write all files of a checkpoint, manifest last, and flush them to the disk."""
+    partial.mkdir(parents=True)
+    model.save_pretrained(partial)
+    tokenizer.save_pretrained(partial)
+    torch.save(dict(state), partial / _STATE)
+    files = sorted(path for path in partial.rglob("*") if path.is_file())
+    digests = {path.relative_to(partial).as_posix(): _digest(path) for path in files}
+    manifest = partial / _MANIFEST
+    manifest.write_text(json.dumps({"step": step, "sha256": digests}, indent=1), encoding="utf-8")
+    for path in (*files, manifest, partial):
+        _flush(path)
 
 
 def latest(folder: Path) -> Path | None:
     """The newest whole checkpoint, or None. A broken one is reported and passed over."""
-    for path in sorted(folder.glob("step-*"), reverse=True):
+    for path in reversed(_found(folder)):
         try:
-            verify(path)
+            if verify(path) != _step_of(path):
+                raise CheckpointError(f"broken checkpoint {path}: its manifest has another step")
             return path
         except CheckpointError as error:
             logger.warning("%s; trying the one before", error)
@@ -79,13 +99,15 @@ def verify(path: Path) -> int:
     Raises `CheckpointError` naming the first file that is missing or differs.
     """
     try:
-        manifest = json.loads((path / _MANIFEST).read_text())
-        for name, digest in manifest["sha256"].items():
-            if _digest(path / name) != digest:
-                raise CheckpointError(f"broken checkpoint {path}: {name} differs from its manifest")
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"broken checkpoint {path}: {error}") from error
-    return int(manifest["step"])
+        manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
+        step, digests = int(manifest["step"]), dict(manifest["sha256"])
+        differing = [name for name, digest in digests.items() if _digest(path / name) != digest]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        kind = type(error).__name__
+        raise CheckpointError(f"broken checkpoint {path}: {kind}: {error}") from error
+    if differing:
+        raise CheckpointError(f"broken checkpoint {path}: {differing[0]} differs from its manifest")
+    return step
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -100,8 +122,19 @@ def load_weights(path: Path, model: PreTrainedModel) -> None:
     model.load_state_dict(loaded.state_dict())
 
 
+def _found(folder: Path) -> list[Path]:
+    """Checkpoints of a folder, whole or broken, oldest first."""
+    named = (path for path in folder.glob("step-*") if path.name[5:].isdecimal())
+    return sorted(named, key=_step_of)
+
+
+def _step_of(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
+
+
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _flush(path: Path) -> None:

@@ -36,7 +36,7 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
     attempts = [attempt for group in groups for attempt in group.attempts]
     rows = [attempt_metrics(attempt) for attempt in attempts]
     table = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-    passed = [any(a.outcome_reward > 0 for a in group.attempts) for group in groups]
+    passed = [any(a.outcome == "match" for a in group.attempts) for group in groups]
     steps = [step.process_reward for attempt in attempts for step in attempt.steps]
     table["pass_at_group"] = float(np.mean(passed))
     table["process_reward"] = float(np.mean(steps))
@@ -46,7 +46,11 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
 def attempt_metrics(attempt: Trajectory) -> dict[str, float]:
     """The numbers of one attempt; `rollout_metrics` says what they mean."""
     outcomes = [step.call_outcome for step in attempt.steps]
-    calls = [step for step in attempt.steps if step.tool and step.tool != "submit"]
+    calls = [
+        step
+        for step in attempt.steps
+        if step.tool not in ("", "submit") and step.call_outcome != CallOutcome.MALFORMED
+    ]
     return {
         "ex": float(attempt.outcome == "match"),
         "calls": float(len(calls)),

@@ -38,12 +38,13 @@ class Collector:
         self._rows = rows
         self._make_env = make_env
         self._envs: list[Text2SQLEnv] = []
+        self._idle: list[Text2SQLEnv] = []
 
     def close(self) -> None:
-        """Close the environments."""
+        """Close the environments, also those of episodes that an error left unfinished."""
         for env in self._envs:
             env.close()
-        self._envs = []
+        self._envs, self._idle = [], []
 
     def collect(
         self,
@@ -60,6 +61,7 @@ class Collector:
         """
         if group_size > self._rows:
             raise ValueError(f"group_size {group_size} exceeds the policy's {self._rows} rows")
+        self._idle = list(self._envs)
         waiting = deque(enumerate(task_ids))
         running: dict[int, _Attempt] = {}
         ended: dict[int, list[tuple[int, Trajectory]]] = {}
@@ -70,7 +72,7 @@ class Collector:
                 trajectory = self._turn(policy, handle, running[handle], completion)
                 if trajectory is not None:
                     attempt = running.pop(handle)
-                    self._envs.append(attempt.env)
+                    self._idle.append(attempt.env)
                     ended.setdefault(attempt.group, []).append((handle, trajectory))
                     on_done()
         return [_group(task_id, ended[place]) for place, task_id in enumerate(task_ids)]
@@ -80,7 +82,7 @@ class Collector:
     ) -> dict[int, _Attempt]:
         attempts = []
         for _ in range(group_size):
-            env = self._envs.pop() if self._envs else self._make_env()
+            env = self._idle.pop() if self._idle else self._new_env()
             _, info = env.reset(options={"task_id": task_id})
             attempts.append(_Attempt(place, env, (), info))
         prompt_ids = self._chat.prompt_ids(attempts[0].info["messages"])
@@ -89,6 +91,10 @@ class Collector:
         for attempt in attempts:
             attempt.context_ids = prompt_ids
         return dict(zip(handles, attempts, strict=True))
+
+    def _new_env(self) -> Text2SQLEnv:
+        self._envs.append(self._make_env())
+        return self._envs[-1]
 
     def _turn(
         self, policy: Policy, handle: int, attempt: _Attempt, completion: Completion

@@ -6,13 +6,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from agents.batch import Batch, assemble
-from agents.credit.base import Credit, Estimator
+from agents.credit.base import Credit, Estimator, assign
 from agents.likelihood import token_logprobs
 from agents.losses import Objective, Totals, policy_loss
 from agents.metrics import rollout_metrics
@@ -70,11 +71,12 @@ class Trainer:
         Groups whose credit is zero on every step teach nothing and are left out; if that is all
         of them, the weights stay as they are.
 
-        Raises `TrainingError` on a loss or gradient that is not finite, before it is applied.
+        Raises `TrainingError` on a loss or gradient that is not finite, before it is applied;
+        the minibatches before it have been.
         """
         watch = Stopwatch()
         with watch("credit"):
-            credits = [self.estimator(group.signals()) for group in groups]
+            credits = assign(self.estimator, [group.signals() for group in groups])
             kept = [
                 (group, credit)
                 for group, credit in zip(groups, credits, strict=True)
@@ -88,20 +90,30 @@ class Trainer:
                 metrics |= self._optimize(batch)
         return metrics | {f"seconds_{name}": spent for name, spent in watch.seconds.items()}
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs besides the weights."""
+        return {"optimizer": self.optimizer.state_dict(), "steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.steps = state["steps"]
+
     def _optimize(self, batch: Batch) -> Metrics:
-        self.model.train()
         count = min(self.optimization.minibatches, len(batch.mask_BT))
-        sums: Metrics = {}
-        for part in range(count):
-            rows = range(part, len(batch.mask_BT), count)
-            for name, value in self._step(batch.rows(rows)).items():
-                sums[name] = sums.get(name, 0.0) + value / count
-        self.model.eval()
-        return sums
+        parts = [range(part, len(batch.mask_BT), count) for part in range(count)]
+        self.model.train()
+        try:
+            steps = [self._step(batch.rows(part)) for part in parts]
+        finally:
+            self.model.eval()
+        names = dict.fromkeys(name for step in steps for name in step)
+        return {name: sum(step.get(name, 0.0) for step in steps) / count for name in names}
 
     def _step(self, batch: Batch) -> Metrics:
         """One optimiser step on a minibatch, its gradient summed over micro-batches."""
         sums: Metrics = {}
+        self.optimizer.zero_grad(set_to_none=True)  # what a step that failed has left
         tokens = float(batch.mask_BT.sum())
         for index in batch.micro_batches(self.optimization.token_budget):
             loss, metrics = self._loss(batch, batch.rows(index), tokens)
@@ -134,7 +146,7 @@ class Trainer:
         logprobs_BT, entropy_BT = token_logprobs(
             self.model, part.token_ids_BT, part.mask_BT, self.temperature
         )
-        total = torch.zeros((), device=device)
+        total = 0.0 * logprobs_BT.sum()  # has a gradient even where every track is switched off
         metrics = {"entropy": entropy_BT.sum() / tokens}
         for track, whole_track in zip(part.tracks, whole.tracks, strict=True):
             if not whole_track.mask_BT.any():

@@ -79,6 +79,8 @@ def compare(before: Report, after: Report) -> str:
     Intervals are percentile bootstraps over tasks (2,000 resamples from a fixed seed); the
     difference is paired, task by task.
     """
+    if not before.rows:
+        return "no tasks were evaluated\n"
     lines = [
         f"{len(before.rows)} tasks on unseen databases, one greedy attempt each"
         + (f"; {before.too_long} prompts did not fit the context" if before.too_long else ""),

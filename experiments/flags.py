@@ -9,6 +9,8 @@ from dataclasses import MISSING, Field, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
+from text2sql_gym.errors import UnknownName
+
 T = TypeVar("T")
 
 
@@ -21,28 +23,37 @@ def parse(config: type[T], argv: Sequence[str] | None = None, **defaults: Any) -
     """Build a config from flags; `defaults` replace the defaults of its fields.
 
     ``int``, ``float``, ``str``, ``Path`` and ``bool`` fields (``--flag`` / ``--no-flag``) and
-    their optional forms are understood.
+    their optional forms are understood. What the config itself refuses with a ValueError or
+    `UnknownName` ends the program with usage and reason, like any other wrong flag.
     """
     summary = (config.__doc__ or "").splitlines()[0]
     parser = argparse.ArgumentParser(
         description=summary, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     hints = get_type_hints(config)
+    if unknown := set(defaults) - set(hints):
+        raise TypeError(f"{config.__name__} has no field {', '.join(sorted(unknown))}")
     for item in fields(config):  # type: ignore[arg-type]
         default = defaults.get(item.name, _default(item))
         _add(parser, item, _plain(hints[item.name]), default)
-    return config(**vars(parser.parse_args(argv)))
+    try:
+        return config(**vars(parser.parse_args(argv)))
+    except (ValueError, UnknownName) as error:
+        parser.error(str(error))
 
 
 def _add(parser: argparse.ArgumentParser, item: Field[Any], kind: type, default: Any) -> None:
-    flag, text = f"--{item.name.replace('_', '-')}", item.metadata.get("help", "")
-    if kind is bool:
-        action = argparse.BooleanOptionalAction
-        parser.add_argument(flag, default=default, help=text, action=action)
-    else:
-        required = default is MISSING
-        shown = None if required else default
-        parser.add_argument(flag, default=shown, help=text, type=kind, required=required)
+    how: dict[str, Any] = (
+        {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
+    )
+    required = default is MISSING
+    parser.add_argument(
+        f"--{item.name.replace('_', '-')}",
+        default=None if required else default,
+        required=required,
+        help=item.metadata.get("help", "").replace("%", "%%"),
+        **how,
+    )
 
 
 def _default(item: Field[Any]) -> Any:
@@ -52,7 +63,8 @@ def _default(item: Field[Any]) -> Any:
 def _plain(hint: Any) -> type:
     """``int`` for ``int | None``; the type itself otherwise."""
     if isinstance(hint, types.UnionType):
-        hint = next(part for part in get_args(hint) if part is not types.NoneType)
+        parts = [part for part in get_args(hint) if part is not types.NoneType]
+        hint = parts[0] if len(parts) == 1 else hint
     if hint not in (int, float, str, bool, Path):
         raise TypeError(f"a flag cannot be made for a field of type {hint!r}")
     return hint  # type: ignore[no-any-return]

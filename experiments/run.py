@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from tqdm import tqdm
@@ -21,6 +21,7 @@ from agents.demonstrations import demonstrate, texts
 from agents.metrics import MetricsFile
 from agents.policies.scripted import Analyst
 from agents.policies.transformers import Sampling, TransformersPolicy
+from agents.renaming import Renaming
 from agents.rollout import Collector
 from agents.tiny import SQL_SCAFFOLD, tiny_qwen3, train_tokenizer
 from agents.types import Group, Trajectory
@@ -28,14 +29,32 @@ from agents.warmstart import epochs
 from experiments.config import Config
 from text2sql_gym.datasets import load_tasks
 from text2sql_gym.env import Text2SQLEnv
+from text2sql_gym.matching.strict import Strict
 from text2sql_gym.protocols.finestep import FineStep
 from text2sql_gym.types import Limits, Task
 
-SPLITS = {"synthetic": ("train", "test"), "spider": ("train", "dev"), "bird": ("train", "dev")}
-"""Training and evaluation split of each dataset; their databases are disjoint."""
+SPLITS = {
+    "synthetic": ("train", "test"),
+    "spider": ("train", "dev"),
+    "bird": ("train", "dev"),
+    "own": ("train", "test"),
+    "records": ("train", "dev"),
+}
+"""Training and evaluation split of each dataset. Their databases are disjoint, but for `own` with
+fewer than three databases."""
 
 _ROWS = 128
 _TOKENIZER_EPISODES = 800
+
+
+class Resumable(Protocol):
+    """What learns in a phase: an optimiser, or a trainer with one."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything besides the weights of the model."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
 
 
 class Run:
@@ -48,8 +67,8 @@ class Run:
         self.tokenizer, self.model, self.chat = tokenizer, model, Chat(tokenizer)
         self.metrics = MetricsFile(self.folder / "metrics.jsonl")
         self.phase, self.done = "warm_start", 0
-        self._state: dict[str, Any] = {}
-        self._optimizer: torch.optim.Optimizer | None = None
+        self._learner: Resumable | None = None
+        self._learnt: dict[str, Any] | None = None
         self._lines = 0
 
     @classmethod
@@ -64,6 +83,8 @@ class Run:
         if (folder / "config.json").exists() and config.resume is None:
             raise SystemExit(f"{folder} holds a run; go on with --resume {folder}, or remove it")
         newest = checkpoint.latest(folder / "checkpoints")
+        if newest is None and any(folder.glob("checkpoints/step-*")):
+            raise SystemExit(f"no checkpoint in {folder} is whole; remove it to begin anew")
         if newest is None:
             run = cls._new(config)
         else:
@@ -77,8 +98,6 @@ class Run:
     @classmethod
     def _new(cls, config: Config) -> Run:
         config.output.mkdir(parents=True, exist_ok=True)
-        record = {"config": config.as_dict(), "revision": revision(), "machine": machine()}
-        write_atomically(config.output / "config.json", json.dumps(record, indent=1))
         tasks = load_split(config, 0)
         with make_env(config, tasks) as env:
             seen = _shuffled(tasks, config.seed)[:_TOKENIZER_EPISODES]
@@ -86,16 +105,23 @@ class Run:
         tokenizer = train_tokenizer(
             corpus, config.vocabulary, (*FineStep.scaffold, *SQL_SCAFFOLD)
         )
-        return cls(config, tokenizer, _model(config, tokenizer))
+        run = cls(config, tokenizer, _model(config, tokenizer))
+        # last, so that a run that could not begin leaves nothing in the way of the next try
+        record = {"config": config.as_dict(), "revision": revision(), "machine": machine()}
+        write_atomically(config.output / "config.json", json.dumps(record, indent=1))
+        return run
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.phase, self.done, self._lines = state["phase"], state["done"], state["lines"]
-        self._state = state
+        self._learnt = state["learner"]
 
     @cached_property
     def train_tasks(self) -> tuple[str, ...]:
         """Ids of the training tasks whose prompt leaves room for an episode."""
-        return self._fitting(self._train_env, load_split(self.config, 0))
+        found = self._fitting(self._train_env, load_split(self.config, 0))
+        if not found:
+            raise SystemExit(f"no prompt fits in --context {self.config.context} tokens")
+        return found
 
     @cached_property
     def _train_env(self) -> Text2SQLEnv:
@@ -132,6 +158,10 @@ class Run:
             raise SystemExit(f"no demonstration fits in --context {self.config.context} tokens")
         return fits
 
+    def renaming(self, demonstrations: Sequence[Trajectory]) -> Renaming:
+        """Which words of the demonstrations may stand for each other, and how often they do."""
+        return Renaming.of(self.tokenizer, demonstrations, self.config.renamed)
+
     def collect(self, update: int) -> list[Group]:
         """Sample the groups of one update; a function of the weights and the update's number."""
         config, tasks = self.config, self.train_tasks
@@ -150,12 +180,11 @@ class Run:
             self.model, self.chat, sampling, rows=_ROWS, context=self.config.context
         )
 
-    def begin(self, phase: str, optimizer: torch.optim.Optimizer) -> None:
-        """Register the optimiser of a phase; give it back its state when the phase goes on."""
-        self._optimizer = optimizer
-        if self._state.get("phase") == phase and self._state.get("optimizer"):
-            optimizer.load_state_dict(self._state["optimizer"])
-        self._state = {}
+    def begin(self, learner: Resumable) -> None:
+        """Register what learns in this phase; give it back its state when the phase goes on."""
+        if self._learnt is not None:
+            learner.load_state_dict(self._learnt)
+        self._learner, self._learnt = learner, None
 
     def log(self, record: Mapping[str, Any], every: int = 1) -> None:
         """Append a record of this phase, or one of `every`."""
@@ -172,16 +201,15 @@ class Run:
 
     def finish(self, next_phase: str) -> None:
         """End a phase and save."""
-        self.phase, self.done, self._optimizer = next_phase, 0, None
+        self.phase, self.done, self._learner, self._learnt = next_phase, 0, None, None
         self.save()
 
     def save(self) -> Path:
         """Write a checkpoint of everything that a resumed run needs."""
-        place = {"warm_start": 0, "train": 1, "done": 2}[self.phase] * 100_000 + self.done
-        optimizer = self._optimizer.state_dict() if self._optimizer else None
-        state = {
-            "phase": self.phase, "done": self.done, "lines": self._lines, "optimizer": optimizer
-        }
+        place = {"warm_start": 0, "train": 1, "done": 2}[self.phase] * 1_000_000 + self.done
+        # before `begin` it is still the state that was read
+        learnt = self._learner.state_dict() if self._learner else self._learnt
+        state = {"phase": self.phase, "done": self.done, "lines": self._lines, "learner": learnt}
         folder = self.folder / "checkpoints"
         return checkpoint.save(folder, place, self.model, self.tokenizer, state)
 
@@ -202,7 +230,14 @@ def load_split(config: Config, which: int) -> tuple[Task, ...]:
     split = SPLITS[config.dataset][which]
     if which == 1 and config.eval_split:
         split = config.eval_split
-    return load_tasks(config.dataset, config.data_dir, split)
+    tasks = load_tasks(config.dataset, config.data_dir, split)
+    if not config.grades:
+        return tasks
+    chosen = tuple(task for task in tasks if task.difficulty in config.grades.split(","))
+    if not chosen:
+        found = sorted({task.difficulty for task in tasks})
+        raise SystemExit(f"--grades: no task of {split} is {config.grades}; there are {found}")
+    return chosen
 
 
 def make_env(config: Config, tasks: Sequence[Task]) -> Text2SQLEnv:
@@ -210,6 +245,7 @@ def make_env(config: Config, tasks: Sequence[Task]) -> Text2SQLEnv:
     return Text2SQLEnv(
         tasks=tasks,
         protocol=FineStep(style="compact"),
+        matcher=Strict(variants=config.copies),
         max_turns=config.max_turns,
         limits=Limits(shown_rows=config.shown_rows, shown_cell_characters=40, seconds=2.0),
     )

@@ -4,8 +4,9 @@
     python experiments/train_finestep.py --dataset spider --data-dir DIR/spider
     python experiments/train_finestep.py --resume runs/finestep
 
-A run is a folder: config.json, metrics.jsonl, checkpoints/, evaluation-*.json. Every random draw
-follows from (seed, phase, number), so a run that was killed and resumed ends in the same weights.
+A run is a folder: config.json, metrics.jsonl, checkpoints/, evaluation-*.json, table.md. Every
+random draw follows from (seed, phase, number), so a run that was killed and resumed ends in the
+same weights. Ctrl-C saves first.
 """
 
 from __future__ import annotations
@@ -13,25 +14,49 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a checkout, uninstalled
 
+import torch
 from tqdm import tqdm
 
-from agents.trainer import Trainer
+from agents.checkpoint import CheckpointError
+from agents.trainer import Trainer, TrainingError
+from agents.types import Trajectory
 from agents.warmstart import WarmStart
 from experiments.config import Config, read_config
 from experiments.evaluation import Report, compare, evaluate
 from experiments.flags import parse
+from experiments.interrupts import held_back
 from experiments.run import Run
+from text2sql_gym.errors import Text2SQLError
+
+FAULTS = (
+    TrainingError, CheckpointError, Text2SQLError, FloatingPointError, OSError, MemoryError,
+    torch.OutOfMemoryError,
+)
+"""What may go wrong without being a bug: each ends the run with a message, not a traceback."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run every phase that is not done yet, then print the table."""
     config = read_config(parse(Config, argv))
-    run = Run.open(config)
-    print(json.dumps(config.as_dict(), indent=1))
+    try:
+        run = Run.open(config)
+        print(json.dumps(config.as_dict(), indent=1))
+        with closing(run):
+            phases(run)
+    except FAULTS as error:
+        raise SystemExit(f"\n{type(error).__name__}: {error}{how_to_go_on(config)}") from error
+    except KeyboardInterrupt:
+        print(f"\nstopped{how_to_go_on(config)}")
+        raise SystemExit(130) from None
+
+
+def phases(run: Run) -> None:
+    """Warm start, evaluate, train, evaluate again; what is done already is skipped."""
     try:
         warm_start(run)
         before = measure(run, "before")
@@ -39,32 +64,40 @@ def main(argv: Sequence[str] | None = None) -> None:
         after = measure(run, "after")
     except KeyboardInterrupt:
         run.save()
-        print(f"\nstopped; resume with: python {sys.argv[0]} --resume {run.folder}")
-        raise SystemExit(130) from None
-    finally:
-        run.close()
+        raise
     print(compare(before, after))
-    (run.folder / "table.md").write_text(compare(before, after), encoding="utf-8")
+    run.write(run.folder / "table.md", compare(before, after))
 
 
 def warm_start(run: Run) -> None:
     """Imitate the scripted analyst until its queries are often right, and its habits copied."""
     if run.phase != "warm_start":
         return
-    demonstrations = run.demonstrations()
-    learner = WarmStart(run.model, run.config.imitation, run.config.seed)
-    run.begin("warm_start", learner.optimizer)
-    bar = tqdm(total=run.config.warm_steps, initial=run.done, desc="warm start", unit="step")
+    imitation = run.config.imitation
+    if run.done < imitation.total:
+        demonstrations = run.demonstrations()
+        learner = WarmStart(
+            run.model, imitation, run.config.seed, run.renaming(demonstrations)
+        )
+        run.begin(learner.optimizer)
+        imitate(run, learner, demonstrations)
+    run.finish("train")
+
+
+def imitate(run: Run, learner: WarmStart, demonstrations: Sequence[Trajectory]) -> None:
+    """The steps of the warm start that are left."""
+    total = learner.imitation.total
+    bar = tqdm(total=total, initial=run.done, desc="warm start", unit="step")
 
     def on_step(step: int, loss: float) -> None:
         bar.set_postfix(loss=f"{loss:.3f}")
         bar.update()
         run.log({"step": step, "loss": loss}, every=10)
         run.advance(step + 1)
+        let_through()
 
-    with bar:
+    with bar, held_back() as let_through:
         learner.run(demonstrations, run.done, on_step)
-    run.finish("train")
 
 
 def train(run: Run) -> None:
@@ -73,19 +106,23 @@ def train(run: Run) -> None:
         return
     config = run.config
     trainer = Trainer(
-        run.model, config.build_estimator(), config.objective, config.optimization
+        run.model,
+        config.build_estimator(),
+        config.objective,
+        config.optimization,
+        config.temperature,
     )
-    run.begin("train", trainer.optimizer)
-    trainer.steps = run.done * config.minibatches
+    run.begin(trainer)
     bar = tqdm(total=config.updates, initial=run.done, desc=config.estimator, unit="update")
     with bar:
         for update in range(run.done, config.updates):
             groups = run.collect(update)
-            metrics = trainer.update(groups)
+            with held_back():
+                metrics = trainer.update(groups)
+                run.log({"update": update, **metrics})
+                run.advance(update + 1)
             bar.set_postfix(ex=f"{metrics['ex']:.2f}", calls=f"{metrics['calls']:.2f}")
             bar.update()
-            run.log({"update": update, **metrics})
-            run.advance(update + 1)
     run.finish("done")
 
 
@@ -95,6 +132,14 @@ def measure(run: Run, name: str) -> Report:
     if not file.exists():
         run.write(file, evaluate(run, desc=f"evaluate {name}").as_json())
     return Report.from_json(file.read_text(encoding="utf-8"))
+
+
+def how_to_go_on(config: Config) -> str:
+    """What to tell the user of a run that ended early."""
+    folder = config.output
+    if not (folder / "config.json").exists():
+        return ""
+    return f"\nresume with: python {sys.argv[0]} --resume {folder}"
 
 
 if __name__ == "__main__":

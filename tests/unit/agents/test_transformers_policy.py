@@ -1,0 +1,230 @@
+"""What the policy samples, and that neither batching nor the schedule changes it."""
+
+import numpy as np
+import pytest
+import torch
+from rollout_records import attempt, step
+
+from agents.batch import token_rows
+from agents.chat import Chat
+from agents.likelihood import token_logprobs
+from agents.policies.transformers import Sampling, TransformersPolicy
+from agents.tiny import tiny_qwen3
+
+CONTEXT = 96
+
+
+def make(model, chat, *, rows=16, context=CONTEXT, new=9, temperature=1.0):
+    return TransformersPolicy(model, chat, Sampling(new, temperature), rows=rows, context=context)
+
+
+def prompt(number):
+    """Prompts of different length."""
+    return [20 + (7 * number + 3 * place) % 200 for place in range(5 + 3 * number)]
+
+
+def observation(seed, turn):
+    """What is said to the sequence of a seed after a turn: from 1 to 11 tokens."""
+    draws = np.random.default_rng((seed, turn, 7))
+    return draws.integers(10, 250, size=draws.integers(1, 12)).tolist()
+
+
+def play(policy, groups, turns):
+    """Hold every sequence for a number of turns; return the (context, completion) pairs by seed."""
+    seeds, heard, said = {}, {}, {}
+    for prompt_ids, group_seeds in groups:
+        for handle, seed in zip(policy.open(prompt_ids, group_seeds), group_seeds, strict=True):
+            seeds[handle], heard[handle], said[seed] = seed, list(prompt_ids), []
+    while seeds:
+        for handle, completion in policy.advance():
+            seed = seeds[handle]
+            said[seed].append((tuple(heard[handle]), completion))
+            if len(said[seed]) == turns or not completion.token_ids:
+                policy.close(handle)
+                del seeds[handle]
+            else:
+                heard[handle] = observation(seed, len(said[seed]))
+                policy.extend(handle, heard[handle])
+    assert policy.advance() == []
+    return said
+
+
+def first_turns(policy, prompt_ids, seeds):
+    """The first turn of each seed, as (handle, completion)."""
+    return until(policy, len(policy.open(prompt_ids, list(seeds))))
+
+
+def until(policy, count):
+    """Advance until so many turns are complete."""
+    done = []
+    while len(done) < count:
+        done += policy.advance()
+    return done
+
+
+def sampled(said):
+    return {
+        seed: [completion.token_ids for _, completion in turns] for seed, turns in said.items()
+    }
+
+
+def test_recorded_log_probabilities_are_those_of_the_assembled_rows(model, chat):
+    groups = [(prompt(0), [1, 2, 3]), (prompt(4), [4, 5]), (prompt(2), [6])]
+    said = play(make(model, chat, temperature=0.7), groups, turns=4)
+    rows = token_rows(
+        [
+            attempt(*(step(heard, c.token_ids, logprobs=c.logprobs) for heard, c in turns))
+            for turns in said.values()
+        ]
+    )
+    with torch.no_grad():
+        logprobs_BT, _ = token_logprobs(model, rows.token_ids_BT, rows.mask_BT, temperature=0.7)
+    assert rows.mask_BT.sum(dim=1).min() > 9  # more than one turn each
+    torch.testing.assert_close(rows.behaviour_BT, logprobs_BT, atol=1e-4, rtol=0)
+
+
+def test_the_schedule_does_not_change_the_draws(model, chat):
+    groups = [(prompt(number), [10 * number, 10 * number + 1, number]) for number in range(1, 6)]
+    few = play(make(model, chat, rows=4), groups, turns=3)
+    many = play(make(model, chat, rows=16), groups, turns=3)
+    assert sampled(few) == sampled(many)
+
+
+def test_a_shared_prompt_gives_what_separate_prompts_give(model, chat):
+    shared = play(make(model, chat), [(prompt(3), [1, 2, 3, 4])], turns=3)
+    separate = play(make(model, chat), [(prompt(3), [seed]) for seed in (1, 2, 3, 4)], turns=3)
+    assert sampled(shared) == sampled(separate)
+    assert len({tuple(turns) for turns in map(tuple, sampled(shared).values())}) == 4
+
+
+def test_the_draws_depend_on_the_seed_alone(model, chat):
+    one = play(make(model, chat), [(prompt(1), [1, 2])], turns=2)
+    two = play(make(model, chat), [(prompt(1), [2]), (prompt(1), [3])], turns=2)
+    assert sampled(one)[2] == sampled(two)[2]
+    assert sampled(one)[1] != sampled(one)[2] != sampled(two)[3]
+
+
+def test_tokens_are_drawn_as_often_as_they_are_likely(model, chat):
+    counts = np.zeros(len(chat.tokenizer))
+    policy = make(model, chat, rows=64, new=1)
+    for begin in range(0, 2_048, 64):
+        for handle, completion in first_turns(policy, prompt(1), range(begin, begin + 64)):
+            counts[completion.token_ids[0]] += 1
+            policy.close(handle)
+    with torch.no_grad():
+        expected = model(torch.tensor([prompt(1)])).logits[0, -1].softmax(-1).numpy()
+    # the standard deviation of a share of 2,048 draws is at most 0.011
+    assert np.abs(counts / 2_048 - expected).max() < 0.05
+    assert (counts[expected < 1e-6] == 0).all()
+
+
+def test_greedy_is_the_argmax_of_a_plain_forward_pass(model, chat):
+    said = play(make(model, chat, temperature=0.0), [(prompt(2), [1]), (prompt(5), [2])], turns=3)
+    for turns in said.values():
+        ids = []
+        for heard, completion in turns:
+            ids += heard
+            for token in completion.token_ids:
+                with torch.no_grad():
+                    assert token == int(model(torch.tensor([ids])).logits[0, -1].argmax())
+                ids.append(token)
+
+
+def test_a_lower_temperature_is_recorded_at_that_temperature(model, chat):
+    ((_, completion),) = first_turns(make(model, chat, temperature=0.5, new=1), prompt(2), [3])
+    with torch.no_grad():
+        logits_V = model(torch.tensor([prompt(2)])).logits[0, -1]
+    expected = torch.log_softmax(logits_V / 0.5, -1)[completion.token_ids[0]]
+    assert completion.logprobs[0] == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_a_turn_ends_at_the_end_token_which_is_its_last(chat, imitator, demonstrations):
+    policy = make(imitator, chat, context=512, new=120, temperature=0.0)
+    ((_, completion),) = first_turns(policy, demonstrations[0].steps[0].context_ids, [0])
+    assert completion.stopped
+    assert completion.token_ids.index(chat.stop_id) == len(completion.token_ids) - 1
+    assert completion.text == chat.text(completion.token_ids[:-1])
+    assert completion.text.startswith("<reasoning>")
+
+
+def test_a_turn_at_the_token_limit_is_not_stopped(model, chat):
+    said = play(make(model, chat, new=3), [(prompt(0), [1, 2, 3])], turns=2)
+    for turns in said.values():
+        for _, completion in turns:
+            assert not completion.stopped and len(completion.token_ids) == 3
+
+
+def test_a_full_context_ends_the_turn_and_the_next_one_has_no_token(model, chat):
+    policy = make(model, chat, context=10, new=50)
+    (handle,) = policy.open(prompt(0), [1])  # 5 tokens
+    ((_, first),) = policy.advance()
+    assert len(first.token_ids) == 5 and not first.stopped
+    policy.extend(handle, [30])
+    ((_, second),) = policy.advance()
+    assert second.token_ids == () and not second.stopped and second.text == ""
+
+
+def test_an_observation_that_leaves_no_room_ends_its_sequence_alone(model, chat):
+    policy = make(model, chat, context=40, new=4)
+    first, second = policy.open(prompt(0), [1, 2])
+    until(policy, 2)
+    policy.extend(first, [30] * 40)
+    policy.extend(second, [30])
+    answers = dict(until(policy, 2))
+    assert answers[first].token_ids == () and not answers[first].stopped
+    assert len(answers[second].token_ids) == 4
+
+
+@pytest.mark.parametrize("tokens", [0, 10, 11])
+def test_a_prompt_that_leaves_no_room_is_refused(model, chat, tokens):
+    with pytest.raises(ValueError, match="expected 1 to 9 prompt tokens"):
+        make(model, chat, context=10).open([30] * tokens, [1])
+
+
+def test_a_group_larger_than_the_rows_is_refused(model, chat):
+    with pytest.raises(ValueError, match="5 attempts need as many rows"):
+        make(model, chat, rows=4).open(prompt(0), [1, 2, 3, 4, 5])
+
+
+def test_closing_frees_rows_for_many_more_episodes_than_rows(model, chat):
+    groups = [(prompt(number % 3), [2 * number, 2 * number + 1]) for number in range(15)]
+    said = play(make(model, chat, rows=3, new=2), groups, turns=2)
+    assert len(said) == 30 and all(len(turns) == 2 for turns in said.values())
+
+
+def test_a_reused_row_gives_what_a_fresh_one_gives(model, chat):
+    reused = play(make(model, chat, rows=1), [(prompt(6), [1]), (prompt(0), [2])], turns=3)
+    fresh = play(make(model, chat, rows=1), [(prompt(0), [2])], turns=3)
+    assert sampled(reused)[2] == sampled(fresh)[2]
+
+
+def test_grouped_keys_and_values_and_tall_heads_are_cached_alike(chat):
+    model = tiny_qwen3(chat.tokenizer, hidden=32, layers=1, heads=4, context=64, seed=1).eval()
+    config = model.config.__class__(
+        **{**model.config.to_dict(), "num_key_value_heads": 2, "head_dim": 16}
+    )
+    torch.manual_seed(0)
+    model = type(model)(config).eval()
+    test_recorded_log_probabilities_are_those_of_the_assembled_rows(model, chat)
+
+
+def test_completions_carry_the_version_of_the_weights(model, chat):
+    policy = make(model, chat, new=1)
+    policy.version = 7
+    ((_, completion),) = first_turns(policy, prompt(0), [1])
+    assert completion.version == 7
+
+
+@pytest.mark.parametrize("bad", [{"temperature": -0.1}, {"max_new_tokens": 0}])
+def test_senseless_sampling_is_refused(bad):
+    with pytest.raises(ValueError, match="expected temperature >= 0"):
+        Sampling(**bad)
+
+
+def test_a_tokenizer_without_a_template_or_an_end_token_is_refused(chat):
+    tokenizer = chat.tokenizer.__class__(tokenizer_object=chat.tokenizer.backend_tokenizer)
+    with pytest.raises(ValueError, match="no chat template"):
+        Chat(tokenizer)
+    tokenizer.chat_template = "{{ messages }}"
+    with pytest.raises(ValueError, match="no end token"):
+        Chat(tokenizer)
