@@ -74,8 +74,7 @@ class Gigpo:
         scores_G = episode_scores(group, self.process_weight)
         rows = sum(group.steps_G) if self.count_steps else scores_G.size
         if rows == 1 and self.singleton == "raw":
-            lone = 1.0 if self.scale == "none" else 1.0 + self.epsilon
-            return spread(scores_G / lone, group)
+            return spread(scores_G, group)
         if self.count_steps:
             return standardize(spread(scores_G, group), self.scale, self.epsilon)
         return spread(standardize(scores_G, self.scale, self.epsilon), group)

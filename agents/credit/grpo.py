@@ -53,5 +53,5 @@ class Grpo:
     def advantages(self, scores_G: FloatArray) -> FloatArray:
         """Return one advantage per attempt from one score per attempt."""
         if scores_G.size == 1 and self.singleton == "raw":
-            return scores_G / (1.0 + self.epsilon) if self.scale != "none" else scores_G
+            return scores_G
         return standardize(scores_G, self.scale, self.epsilon)

@@ -79,6 +79,5 @@ class TreeGrpo:
         credit_G = standardize_within(x_G, pool_G, self.scale, self.epsilon)
         if self.singleton == "raw":
             lone_G = np.bincount(pool_G)[pool_G] == 1
-            divisor = 1.0 if self.scale == "none" else 1.0 + self.epsilon
-            credit_G[lone_G] = x_G[lone_G] / divisor
+            credit_G[lone_G] = x_G[lone_G]
         return credit_G
