@@ -16,7 +16,7 @@ from text2sql_gym.backends.sqlite_guard import LIGHT, Escalate, GuardedConnectio
 from text2sql_gym.errors import EnvironmentFault, ToolError
 from text2sql_gym.types import CallOutcome, Limits
 
-LIMITS = Limits(seconds=10.0, vm_steps=2_000_000)
+LIMITS = Limits(seconds=60.0, vm_steps=2_000_000)
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 
 
