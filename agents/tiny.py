@@ -16,9 +16,10 @@ _TEMPLATE = (
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 
-# Letters, pairs of digits, and everything else: a name is the same tokens in a schema, a question
-# and a query, whatever stands before it, which is what makes copying it easy to learn.
-_PIECES = Regex(r"[A-Za-z]+|[0-9]{1,2}|[^A-Za-z0-9]+")
+# Words without a final s, that s, pairs of digits, and everything else: a name is the same tokens
+# in a schema, a question and a query, in singular and plural and whatever stands before it, which
+# is what makes copying it easy to learn.
+_PIECES = Regex(r"[A-Za-z]+?(?=s?(?![A-Za-z]))|s(?![A-Za-z])|[0-9]{1,2}|[^A-Za-z0-9]+")
 
 SQL_SCAFFOLD = tuple(
     "SELECT |SELECT DISTINCT |SELECT COUNT(*) FROM |SELECT * FROM | FROM | WHERE | GROUP BY "

@@ -11,9 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from agents.batch import Batch, token_rows
-from agents.drill import Drill
 from agents.likelihood import token_logprobs
-from agents.renaming import Renaming
 from agents.types import Trajectory
 
 
@@ -21,13 +19,11 @@ from agents.types import Trajectory
 class Imitation:
     """How demonstrations are imitated.
 
-    drill          optimiser steps on lists of random words before the first demonstration
-    steps          optimiser steps on demonstrations; a batch is `batch_size` of them
+    steps          optimiser steps; a batch is `batch_size` demonstrations
     short_first    share of these steps that see the shorter half of the demonstrations only
     learning_rate  reached after `warmup` steps, then lowered to a tenth along a cosine
     """
 
-    drill: int = 0
     steps: int = 1_000
     short_first: float = 0.0
     batch_size: int = 16
@@ -37,16 +33,11 @@ class Imitation:
     max_grad_norm: float = 1.0
     token_budget: int = 1_500
 
-    @property
-    def total(self) -> int:
-        """All optimiser steps, the drill included."""
-        return self.drill + self.steps
-
     def rate(self, step: int) -> float:
         """The learning rate of a step."""
         if step < self.warmup:
             return self.learning_rate * (step + 1) / self.warmup
-        done = (step - self.warmup) / max(1, self.total - self.warmup)
+        done = (step - self.warmup) / max(1, self.steps - self.warmup)
         return self.learning_rate * (0.1 + 0.45 * (1 + math.cos(math.pi * done)))
 
 
@@ -57,17 +48,8 @@ class WarmStart:
     continues exactly as one that was never interrupted.
     """
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        imitation: Imitation,
-        seed: int,
-        renaming: Renaming | None = None,
-    ) -> None:
-        if imitation.drill and renaming is None:
-            raise ValueError("a drill needs a renaming, which says what the words are")
+    def __init__(self, model: PreTrainedModel, imitation: Imitation, seed: int) -> None:
         self.model, self.imitation, self.seed = model, imitation, seed
-        self.renaming = renaming
         self.optimizer = torch.optim.AdamW(
             model.parameters(), betas=(0.9, 0.98), weight_decay=imitation.weight_decay
         )
@@ -81,20 +63,15 @@ class WarmStart:
         """Take the steps from `first_step` on; `on_step` gets each step's number and loss."""
         ordered = sorted(demonstrations, key=_length)
         self.model.train()
-        for step in range(first_step, self.imitation.total):
+        for step in range(first_step, self.imitation.steps):
             on_step(step, self._step(step, self._batch(ordered, step)))
         self.model.eval()
 
     def _batch(self, ordered: Sequence[Trajectory], step: int) -> Batch:
-        """The rows of one step: a drill, or demonstrations, some of them renamed."""
-        draws = np.random.default_rng((self.seed, step))
-        if self.renaming and step < self.imitation.drill:
-            return Drill(self.renaming.tokens)(draws)
-        step -= self.imitation.drill
+        """The rows of one step; `ordered` holds the shorter demonstrations first."""
         if step < self.imitation.short_first * self.imitation.steps:
             ordered = ordered[: (len(ordered) + 1) // 2]
-        batch = token_rows(self._sample(ordered, step))
-        return self.renaming(batch, draws) if self.renaming else batch
+        return token_rows(self._sample(ordered, step))
 
     def _sample(self, demonstrations: Sequence[Trajectory], step: int) -> list[Trajectory]:
         """The demonstrations of one step: without replacement within an epoch."""

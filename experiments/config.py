@@ -27,9 +27,15 @@ class Config:
 
     dataset: str = option("synthetic", "a name in DATASETS")
     data_dir: Path | None = option(None, "folder of the dataset; not needed for synthetic")
-    grades: str = option("", "only tasks of these difficulties, as in easy,medium; default: all")
+    databases: int = option(600, "synthetic: databases to train on")
+    unseen_databases: int = option(60, "synthetic: more databases, to evaluate on")
+    questions: int = option(6, "synthetic: questions per database")
+    copies: int = option(0, "perturbed copies of a database an answer must be right on too")
+    grades: str = option(
+        "", "difficulties, as in easy,medium; default: these two of synthetic, else all"
+    )
     eval_split: str = option("", "split of unseen databases; default: the dataset's own")
-    eval_tasks: int = option(400, "tasks evaluated before and after")
+    eval_tasks: int = option(200, "tasks evaluated before and after")
 
     hidden: int = option(128, "width of the model")
     layers: int = option(4, "layers of the model")
@@ -40,11 +46,9 @@ class Config:
     max_turns: int = option(7, "turns of an episode, the submission included")
     shown_rows: int = option(6, "rows of a result shown to the policy")
 
-    demonstrations: int = option(8_000, "scripted episodes to imitate")
-    warm_steps: int = option(1_500, "optimiser steps of the warm start")
-    drill_steps: int = option(120, "steps of the copying drill before them")
-    short_first: float = option(0.4, "share of the warm start on short demonstrations")
-    renamed: float = option(0.5, "share of the demonstrations whose words are renamed")
+    demonstrations: int = option(5_000, "scripted episodes to imitate")
+    warm_steps: int = option(1_000, "optimiser steps of the warm start")
+    short_first: float = option(0.5, "share of the warm start on short demonstrations")
     warm_batch: int = option(16, "demonstrations per step")
     warm_rate: float = option(3e-3, "peak learning rate of the warm start")
 
@@ -53,7 +57,7 @@ class Config:
     lam: float = option(0.5, "finestep: weight of the outcome")
     gamma: float = option(0.9, "finestep: discount per step")
     alpha: float = option(0.3, "finestep: strength of the smoothing")
-    updates: int = option(60, "updates of the policy")
+    updates: int = option(40, "updates of the policy")
     tasks: int = option(16, "tasks per update")
     group_size: int = option(8, "attempts per task")
     rate: float = option(5e-4, "learning rate of the updates")
@@ -79,7 +83,6 @@ class Config:
     def imitation(self) -> Imitation:
         """How the warm start is learnt."""
         return Imitation(
-            drill=self.drill_steps,
             steps=self.warm_steps,
             short_first=self.short_first,
             batch_size=self.warm_batch,

@@ -21,7 +21,6 @@ from agents.demonstrations import demonstrate, texts
 from agents.metrics import MetricsFile
 from agents.policies.scripted import Analyst
 from agents.policies.transformers import Sampling, TransformersPolicy
-from agents.renaming import Renaming
 from agents.rollout import Collector
 from agents.tiny import SQL_SCAFFOLD, tiny_qwen3, train_tokenizer
 from agents.types import Group, Trajectory
@@ -34,7 +33,7 @@ from text2sql_gym.protocols.finestep import FineStep
 from text2sql_gym.types import Limits, Task
 
 SPLITS = {
-    "synthetic": ("train", "test"),
+    "synthetic": ("train", "unseen"),
     "spider": ("train", "dev"),
     "bird": ("train", "dev"),
     "own": ("train", "test"),
@@ -42,6 +41,9 @@ SPLITS = {
 }
 """Training and evaluation split of each dataset. Their databases are disjoint, but for `own` with
 fewer than three databases."""
+
+GRADES = {"synthetic": "easy,medium"}
+"""Difficulties trained and evaluated on unless told otherwise: what a small model can learn."""
 
 _ROWS = 128
 _TOKENIZER_EPISODES = 800
@@ -158,10 +160,6 @@ class Run:
             raise SystemExit(f"no demonstration fits in --context {self.config.context} tokens")
         return fits
 
-    def renaming(self, demonstrations: Sequence[Trajectory]) -> Renaming:
-        """Which words of the demonstrations may stand for each other, and how often they do."""
-        return Renaming.of(self.tokenizer, demonstrations, self.config.renamed)
-
     def collect(self, update: int) -> list[Group]:
         """Sample the groups of one update; a function of the weights and the update's number."""
         config, tasks = self.config, self.train_tasks
@@ -230,14 +228,30 @@ def load_split(config: Config, which: int) -> tuple[Task, ...]:
     split = SPLITS[config.dataset][which]
     if which == 1 and config.eval_split:
         split = config.eval_split
-    tasks = load_tasks(config.dataset, config.data_dir, split)
-    if not config.grades:
-        return tasks
-    chosen = tuple(task for task in tasks if task.difficulty in config.grades.split(","))
+    if config.dataset == "synthetic" and split in ("train", "unseen"):
+        tasks = _synthetic(config, unseen=split == "unseen")
+    else:
+        tasks = load_tasks(config.dataset, config.data_dir, split)
+    grades = config.grades or GRADES.get(config.dataset, "")
+    chosen = tuple(task for task in tasks if not grades or task.difficulty in grades.split(","))
     if not chosen:
         found = sorted({task.difficulty for task in tasks})
-        raise SystemExit(f"--grades: no task of {split} is {config.grades}; there are {found}")
+        raise SystemExit(f"--grades: no task of {split} is {grades}; there are {found}")
     return chosen
+
+
+def _synthetic(config: Config, *, unseen: bool) -> tuple[Task, ...]:
+    """Tasks of the first `databases` databases of the training domains, or of those after them."""
+    tasks = load_tasks(
+        "synthetic",
+        config.data_dir,
+        "train",
+        databases=config.databases + config.unseen_databases,
+        questions_per_database=config.questions,
+    )
+    order = list(dict.fromkeys(task.database_id for task in tasks))
+    chosen = set(order[config.databases :] if unseen else order[: config.databases])
+    return tuple(task for task in tasks if task.database_id in chosen)
 
 
 def make_env(config: Config, tasks: Sequence[Task]) -> Text2SQLEnv:

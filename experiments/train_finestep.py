@@ -74,11 +74,9 @@ def warm_start(run: Run) -> None:
     if run.phase != "warm_start":
         return
     imitation = run.config.imitation
-    if run.done < imitation.total:
+    if run.done < imitation.steps:
         demonstrations = run.demonstrations()
-        learner = WarmStart(
-            run.model, imitation, run.config.seed, run.renaming(demonstrations)
-        )
+        learner = WarmStart(run.model, imitation, run.config.seed)
         run.begin(learner.optimizer)
         imitate(run, learner, demonstrations)
     run.finish("train")
@@ -86,7 +84,7 @@ def warm_start(run: Run) -> None:
 
 def imitate(run: Run, learner: WarmStart, demonstrations: Sequence[Trajectory]) -> None:
     """The steps of the warm start that are left."""
-    total = learner.imitation.total
+    total = learner.imitation.steps
     bar = tqdm(total=total, initial=run.done, desc="warm start", unit="step")
 
     def on_step(step: int, loss: float) -> None:

@@ -109,7 +109,9 @@ def lookups(sql: str) -> list[Lookup]:
 def _table_of(column: exp.Column) -> str:
     select = column.find_ancestor(exp.Select)
     tables = {} if select is None else {
-        table.alias_or_name: table.name for table in select.find_all(exp.Table)
+        table.alias_or_name: table.name
+        for table in select.find_all(exp.Table)
+        if table.parent_select is select  # a subquery may use the same alias for another table
     }
     if column.table:
         return str(tables.get(column.table, ""))
