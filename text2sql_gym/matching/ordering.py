@@ -16,7 +16,8 @@ from text2sql_gym.errors import ToolError
 from text2sql_gym.matching.cells import same_cell
 from text2sql_gym.types import Limits, Row, Table
 
-_ORDER_BY = re.compile(r"\border\s+by\b|\blimit\b", re.IGNORECASE)
+_ORDER_OR_LIMIT = re.compile(r"\border\s+by\b|\blimit\b|\bfetch\b", re.IGNORECASE)
+_DIALECTS = {"duckdb": "duckdb", "postgresql": "postgres"}  # by URL scheme; SQLite otherwise
 _GROWTH = 8  # how much more of a result is fetched while the tie at a LIMIT has no end in sight
 
 
@@ -81,12 +82,13 @@ def segments_of(
     if not table.rows:
         return ()
     in_order = tuple(segment(1, (row,)) for row in table.rows)
-    if _ORDER_BY.search(sql) is None:
+    if _ORDER_OR_LIMIT.search(sql) is None:
         return (segment(len(table.rows), table.rows),)
+    dialect = _DIALECTS.get(database.url.partition("://")[0], "sqlite")
     # inside an expression SQLite takes a name for a column first, and only then for an alias
     for aliases in (False, True):
         try:
-            query = _Query.parse(sql, table, aliases=aliases)
+            query = _Query.parse(sql, table, dialect, aliases=aliases)
             found = None if query is None else query.segments(table, database, limits, relative)
         except sqlglot.errors.SqlglotError:
             return in_order
@@ -101,17 +103,17 @@ def segments_of(
 class _Query:
     """A parsed gold query: where each sort key stands, and the window that LIMIT cuts out."""
 
-    tree: exp.Query
-    keyed: exp.Query  # the same, without LIMIT, selecting the missing sort keys as well
+    keyed: exp.Query  # without LIMIT, selecting the missing sort keys as well
     keys: tuple[int, ...]  # columns of `keyed` to sort by
     folds: tuple[bool, ...]  # whether that key is compared without case
     offset: int
     limited: bool
+    dialect: str
 
     @staticmethod
-    def parse(sql: str, table: Table, *, aliases: bool) -> _Query | None:
+    def parse(sql: str, table: Table, dialect: str, *, aliases: bool) -> _Query | None:
         """Return None where the sort keys cannot be had."""
-        tree = sqlglot.parse_one(sql, dialect="sqlite")
+        tree = sqlglot.parse_one(sql, dialect=dialect)
         if not isinstance(tree, exp.Query):
             return None
         keyed = tree.copy()
@@ -124,7 +126,7 @@ class _Query:
         keyed.set("offset", None)
         order = tree.args.get("order")
         folds = tuple(_ignores_case(term) for term in order.expressions) if order else ()
-        return _Query(tree, keyed, places, folds, offset, limited)
+        return _Query(keyed, places, folds, offset, limited, dialect)
 
     def segments(
         self, table: Table, database: Backend, limits: Limits, relative: float
@@ -145,7 +147,7 @@ class _Query:
         while True:
             asked = min(asked, max(end, limits.compared_rows))
             query = self.keyed.limit(asked + 1) if self.limited else self.keyed
-            found = database.execute(query.sql(dialect="sqlite"), max_rows=asked)
+            found = database.execute(query.sql(dialect=self.dialect), max_rows=asked)
             groups = list(self._groups(found.rows, relative))
             tie_ends = found.complete or len(found.rows) - len(groups[-1]) >= end
             if tie_ends or asked >= limits.compared_rows:
