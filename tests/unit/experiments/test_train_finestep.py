@@ -1,0 +1,240 @@
+"""The training script from end to end, in miniature: to the table, and after every kind of end."""
+
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from experiments.train_finestep import main
+
+torch.set_num_threads(1)
+
+SCRIPT = Path(__file__).resolve().parents[3] / "experiments" / "train_finestep.py"
+
+WARM_STEPS, UPDATES = 200, 5
+
+FLAGS = (
+    f"--databases 6 --unseen-databases 2 --questions 12 --grades easy,medium,hard,extra "
+    f"--threads 1 --hidden 48 --layers 2 --heads 2 --vocabulary 420 --context 420 "
+    f"--max-new-tokens 70 --max-turns 3 --shown-rows 2 --demonstrations 80 "
+    f"--warm-steps {WARM_STEPS} --warm-batch 4 --warm-rate 1e-2 --updates {UPDATES} --tasks 2 "
+    f"--group-size 4 --minibatches 2 --rate 1e-3 --eval-tasks 6 --save-every 1"
+).split()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """A cache of the module's own for the databases."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TEXT2SQL_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """The folder of a run as a stranger starts it, and what it printed."""
+    folder = tmp_path_factory.mktemp("run") / "whole"
+    result = subprocess.run(
+        [sys.executable, SCRIPT, *FLAGS, "--output", folder], capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    return folder, result.stdout
+
+
+class Forked:
+    """`main` in a fork of this process, whose output can be waited for."""
+
+    def __init__(self, *argv, before=lambda: None):
+        reading, writing = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.dup2(writing, 1)
+            os.dup2(writing, 2)
+            os._exit(self._child(argv, before))
+        os.close(writing)
+        self.output, self._text = os.fdopen(reading, "rb", buffering=0), ""
+
+    def _child(self, argv, before):
+        sys.stdout = sys.stderr = os.fdopen(1, "w", buffering=1)
+        sys.argv = [str(SCRIPT), *argv]
+        try:
+            before()
+            main([str(word) for word in argv])
+        except SystemExit as end:
+            if isinstance(end.code, str):
+                print(end.code)
+            return end.code if isinstance(end.code, int) else 1
+        return 0
+
+    def wait_for(self, bar, number):
+        """Read until a progress bar has reached a number."""
+        while not any(int(n) >= number for n in re.findall(rf"{bar}: .*? (\d+)/", self._text)):
+            read = self.output.read(4096)
+            assert read, f"{bar} never reached {number}:\n{self._text}"
+            self._text += read.decode(errors="replace")
+
+    def end(self, sent=None):
+        """Send a signal, if any; return the exit code and all output."""
+        if sent is not None:
+            os.kill(self.pid, sent)
+        while read := self.output.read(4096):
+            self._text += read.decode(errors="replace")
+        self.output.close()
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]), self._text
+
+
+def metrics(folder):
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [
+        {name: value for name, value in json.loads(line).items() if "seconds" not in name}
+        for line in lines
+    ]
+
+
+def assert_equal_runs(one, other):
+    assert metrics(one) == metrics(other)
+    assert sorted(path.name for path in one.iterdir()) == sorted(
+        path.name for path in other.iterdir()
+    )
+    for name in ("evaluation-before.json", "evaluation-after.json", "table.md"):
+        assert (one / name).read_text() == (other / name).read_text()
+    for name in ("step-1000005", "step-2000000"):
+        weights = Path("checkpoints", name, "model.safetensors")
+        assert (one / weights).read_bytes() == (other / weights).read_bytes()
+
+
+def test_the_script_runs_to_the_table(uninterrupted):
+    folder, printed = uninterrupted
+    table = (folder / "table.md").read_text()
+    assert printed.rstrip().endswith(table.rstrip())
+    assert table.startswith("6 tasks on unseen databases")
+    assert re.search(r"\| ex \| \d\.\d{3} \| \d\.\d{3} \| [+-]\d\.\d{3} \(", table)
+    stored = json.loads((folder / "config.json").read_text())
+    assert stored["config"]["hidden"] == 48 and stored["machine"]["torch"]
+    assert json.dumps(stored["config"], indent=1) in printed
+
+    warm, train = metrics(folder)[: WARM_STEPS // 10], metrics(folder)[WARM_STEPS // 10 :]
+    assert [line["step"] for line in warm] == list(range(0, WARM_STEPS, 10))
+    assert warm[-1]["loss"] < warm[0]["loss"] / 3
+    assert [line["update"] for line in train] == list(range(UPDATES))
+    assert all({"ex", "calls", "redundant_calls"} <= line.keys() for line in train)
+    assert sum("loss" in line for line in train) > 2  # the updates had something to learn from
+
+
+def test_a_run_killed_in_each_phase_and_resumed_is_an_uninterrupted_one(uninterrupted, tmp_path):
+    folder = tmp_path / "killed"
+    run = Forked(*FLAGS, "--output", folder)
+    run.wait_for("warm start", 130)
+    assert run.end(signal.SIGKILL)[0] == -signal.SIGKILL
+    run = Forked("--resume", folder)
+    run.wait_for("finestep", 2)
+    assert run.end(signal.SIGKILL)[0] == -signal.SIGKILL
+    code, printed = Forked("--resume", folder).end()
+    assert code == 0, printed
+    assert "warm start" not in printed
+    assert_equal_runs(folder, uninterrupted[0])
+
+
+def test_a_run_stopped_by_ctrl_c_saves_and_says_how_to_go_on(uninterrupted, tmp_path):
+    folder = tmp_path / "stopped"
+    argv = [*FLAGS, "--output", folder]
+    for bar, number in (("warm start", 20), ("finestep", 1)):
+        run = Forked(*argv)
+        run.wait_for(bar, number)
+        code, printed = run.end(signal.SIGINT)
+        assert code == 130, printed
+        assert f"stopped\nresume with: python {SCRIPT} --resume {folder}" in printed
+        assert "Traceback" not in printed
+        argv = ["--resume", folder]
+    # what was saved is where it stopped, not the last multiple of `save_every`
+    first = int(re.search(r"warm start: .*? (\d+)/", printed).group(1)) if "warm" in printed else 0
+    assert first == 0 or first > 20
+    code, printed = Forked("--resume", folder).end()
+    assert code == 0, printed
+    assert_equal_runs(folder, uninterrupted[0])
+
+
+def test_ctrl_c_before_the_first_step_of_a_resumed_run_loses_nothing(uninterrupted, tmp_path):
+    folder = tmp_path / "early"
+    run = Forked(*FLAGS, "--output", folder)
+    run.wait_for("warm start", 110)
+    run.end(signal.SIGKILL)
+    run = Forked("--resume", folder)
+    run.wait_for("demonstrations", 1)
+    assert run.end(signal.SIGINT)[0] == 130
+    code, printed = Forked("--resume", folder).end()
+    assert code == 0, printed
+    assert_equal_runs(folder, uninterrupted[0])
+
+
+def test_a_finished_run_can_be_resumed_to_see_its_table(uninterrupted, capsys):
+    folder, _ = uninterrupted
+    before = metrics(folder)
+    main(["--resume", str(folder)])
+    assert (folder / "table.md").read_text() in capsys.readouterr().out
+    assert metrics(folder) == before
+
+
+def ending(*argv):
+    """The message that a run ends with."""
+    with pytest.raises(SystemExit) as end:
+        main([str(word) for word in argv])
+    return str(end.value)
+
+
+def test_a_folder_that_holds_a_run_is_not_written_over(uninterrupted):
+    folder, _ = uninterrupted
+    expected = f"{folder} holds a run; go on with --resume {folder}, or remove it"
+    assert ending("--output", folder) == expected
+
+
+def test_resuming_what_is_not_there_says_what_was_expected(tmp_path):
+    expected = f"--resume: expected {tmp_path / 'none' / 'config.json'}, which is not there"
+    assert ending("--resume", tmp_path / "none") == expected
+
+
+def test_a_run_that_could_not_begin_does_not_block_its_folder(tmp_path):
+    folder = tmp_path / "run"
+    argv = ["--dataset", "spider", "--data-dir", tmp_path / "none", "--output", folder]
+    assert "DatasetError" in ending(*argv) and "resume" not in ending(*argv)
+    assert not (folder / "config.json").exists()
+
+
+def test_a_loss_that_is_not_finite_ends_in_a_message(tmp_path):
+    folder = tmp_path / "run"
+    message = ending(*FLAGS, "--output", folder, "--warm-rate", "nan")
+    assert "the imitation loss is nan at step 1" in message
+    assert f"resume with: python {sys.argv[0]} --resume {folder}" in message
+
+
+def test_a_full_disk_ends_in_a_message(tmp_path):
+    folder = tmp_path / "run"
+    limited = ("--warm-steps", "0", "--updates", "0", "--output", folder)
+    code, printed = Forked(
+        *FLAGS, *limited,
+        before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, -1)),
+    ).end()
+    assert code == 1 and "CheckpointError: cannot write the checkpoint" in printed
+    assert "Traceback" not in printed
+
+
+def test_broken_checkpoints_are_never_silently_begun_anew(tmp_path):
+    folder = tmp_path / "run"
+    main([*FLAGS, "--warm-steps", "0", "--updates", "0", "--output", str(folder)])
+    for path in folder.glob("checkpoints/*/state.pt"):
+        path.unlink()
+    expected = f"no checkpoint in {folder} is whole; remove it to begin anew"
+    assert ending("--resume", folder) == expected
+
+
+def test_a_context_in_which_no_prompt_fits_is_told_at_once(tmp_path):
+    message = ending(*FLAGS, "--context", "80", "--output", tmp_path / "run")
+    assert message == "no prompt fits in --context 80 tokens"
