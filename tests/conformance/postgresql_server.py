@@ -31,7 +31,7 @@ def postgresql_server(folder):
         try:
             yield _wait_and_create(port, server, log)
         finally:
-            server.send_signal(signal.SIGINT)  # do not wait for clients
+            server.send_signal(signal.SIGQUIT)  # wait for no client and no statement
 
 
 def _program(name):

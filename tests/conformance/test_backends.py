@@ -3,6 +3,8 @@
 import pickle
 import sqlite3
 from contextlib import closing
+from pathlib import Path
+from time import perf_counter
 
 import pytest
 
@@ -24,6 +26,12 @@ SCRIPT = (
 )
 SERIES = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n{where})"
 ENDLESS = SERIES.format(where="") + " SELECT count(*) FROM n"
+LONG_CALLS = {
+    "duckdb": "SELECT levenshtein(repeat('a', 100000), repeat('b', 100000))",
+    "postgresql": "SELECT length(translate(repeat('a', 1000000), repeat('b', 10000), ''))",
+    "sqlite": "SELECT trim(hex(zeroblob(490000)), replace(hex(zeroblob(40000)), '0', 'a') || '0')",
+}
+"""For each engine one call that takes it long and cannot be interrupted."""
 
 
 def kept_open(url):
@@ -194,6 +202,28 @@ def test_a_statement_too_long_is_an_sql_error(backend):
 def test_an_endless_statement_is_stopped_and_the_next_one_runs(backend):
     assert refusal(backend, ENDLESS).outcome is CallOutcome.TIMEOUT
     assert backend.execute("SELECT 7", max_rows=1).rows == ((7,),)
+
+
+def test_one_long_call_is_stopped_and_the_next_statement_runs(backend):
+    sql = LONG_CALLS[backend.url.split(":")[0]]
+    for _ in range(2):  # a busy machine delays one run, not two
+        started = perf_counter()
+        assert refusal(backend, sql).outcome is CallOutcome.TIMEOUT
+        late = perf_counter() - started - LIMITS.seconds
+        if late < 1:
+            break
+    assert late < 1
+    assert backend.execute("SELECT 7", max_rows=1).rows == ((7,),)
+
+
+def test_duckdb_writes_no_file_and_names_none(duckdb_url):
+    folder = Path(duckdb_url.removeprefix("duckdb:///")).parent
+    spill = "SELECT count(DISTINCT a.i::VARCHAR || b.i) FROM range(3000) a(i), range(3000) b(i)"
+    backend = open_backend(duckdb_url, Limits(seconds=30.0, memory_mb=64))
+    for sql in (spill, "SELECT * FROM 'shop.duckdb'", f"SELECT * FROM read_text('{folder}/x')"):
+        assert str(folder) not in str(refusal(backend, sql))
+        assert [file.name for file in folder.iterdir()] == ["shop.duckdb"]
+    backend.close()
 
 
 def test_now_is_refused_or_the_same_at_any_time(backend):
