@@ -17,23 +17,30 @@ def table(rows):
     return Table(("a",), tuple((value,) for value in rows))
 
 
+def key(sql):
+    return 0, sql, 10
+
+
 def test_the_least_recently_used_results_are_forgotten_first():
-    cache = ResultCache(3_500)  # an entry counts 1000 bytes and its rows
+    cache = ResultCache(3_500)  # an entry counts 1000 bytes, its statement and its rows
     for name in "abc":
-        cache.put(name, table([1]))
-    cache.get("a")
-    cache.put("d", table([1]))
-    assert [name for name in "abcd" if cache.get(name)] == ["a", "c", "d"]
+        cache.put(key(name), table([1]))
+    cache.get(key("a"))
+    cache.put(key("d"), table([1]))
+    assert [name for name in "abcd" if cache.get(key(name))] == ["a", "c", "d"]
 
 
-def test_the_weight_of_rows_counts_and_an_overweight_result_is_not_kept():
+def test_rows_and_statement_weigh_and_an_overweight_result_is_not_kept():
     cache = ResultCache(10_000)
-    cache.put("small", table([1]))
-    cache.put("large", table(["x" * 9_500]))
+    cache.put(key("small"), table([1]))
+    cache.put(key("large"), table(["x" * 9_500]))
     assert len(cache) == 0
-    cache.put("fits", table(["x" * 8_000]))
-    cache.put("fits", table(["x" * 8_500]))
-    assert cache.get("fits") == table(["x" * 8_500])
+    cache.put(key("fits"), table(["x" * 8_000]))
+    cache.put(key("fits"), table(["x" * 8_500]))
+    assert cache.get(key("fits")) == table(["x" * 8_500])
+    cache.put(key("x" * 9_500), table([1]))
+    assert len(cache) == 0
+    cache.put(key("fits"), table([1]))
     cache.clear()
     assert len(cache) == 0
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import marshal
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
 from typing import NamedTuple
 
 from text2sql_gym.types import CallOutcome, Table
+
+
+Key = tuple[int, str, int]
+"""Number of the database, text of the statement, row limit."""
 
 
 class Failure(NamedTuple):
@@ -29,9 +32,9 @@ class ResultCache:
     def __init__(self, capacity: int) -> None:
         self._capacity, self._weight = capacity, 0
         self._lock = threading.Lock()
-        self._entries: OrderedDict[Hashable, tuple[Table | Failure, int]] = OrderedDict()
+        self._entries: OrderedDict[Key, tuple[Table | Failure, int]] = OrderedDict()
 
-    def get(self, key: Hashable) -> Table | Failure | None:
+    def get(self, key: Key) -> Table | Failure | None:
         """Return what is known under this key."""
         with self._lock:
             entry = self._entries.get(key)
@@ -40,9 +43,10 @@ class ResultCache:
             self._entries.move_to_end(key)
             return entry[0]
 
-    def put(self, key: Hashable, result: Table | Failure) -> None:
+    def put(self, key: Key, result: Table | Failure) -> None:
         """Remember a result, and forget old ones to make room."""
-        weight = _OVERHEAD + len(marshal.dumps(result.rows if isinstance(result, Table) else ()))
+        rows = result.rows if isinstance(result, Table) else ()
+        weight = _OVERHEAD + len(key[1]) + len(marshal.dumps(rows))
         with self._lock:
             self._weight += weight - self._entries.pop(key, (None, 0))[1]
             self._entries[key] = (result, weight)
@@ -60,4 +64,4 @@ class ResultCache:
 
 
 _OVERHEAD = 1_000
-"""Bytes counted for an entry besides its rows: key, statement, record."""
+"""Bytes counted for an entry besides its rows and its statement."""
