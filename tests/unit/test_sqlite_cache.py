@@ -34,13 +34,13 @@ def test_rows_and_statement_weigh_and_an_overweight_result_is_not_kept():
     cache = ResultCache(10_000)
     cache.put(key("small"), table([1]))
     cache.put(key("large"), table(["x" * 9_500]))
-    assert len(cache) == 0
+    assert (cache.get(key("small")), cache.get(key("large"))) == (table([1]), None)
     cache.put(key("fits"), table(["x" * 8_000]))
     cache.put(key("fits"), table(["x" * 8_500]))
     assert cache.get(key("fits")) == table(["x" * 8_500])
+    assert cache.get(key("small")) is None
     cache.put(key("x" * 9_500), table([1]))
-    assert len(cache) == 0
-    cache.put(key("fits"), table([1]))
+    assert len(cache) == 1
     cache.clear()
     assert len(cache) == 0
 

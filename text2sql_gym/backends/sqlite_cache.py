@@ -44,9 +44,11 @@ class ResultCache:
             return entry[0]
 
     def put(self, key: Key, result: Table | Failure) -> None:
-        """Remember a result, and forget old ones to make room."""
+        """Remember a result, and forget old ones to make room; not one that needs all of it."""
         rows = result.rows if isinstance(result, Table) else ()
         weight = _OVERHEAD + len(key[1]) + len(marshal.dumps(rows))
+        if weight > self._capacity:
+            return
         with self._lock:
             self._weight += weight - self._entries.pop(key, (None, 0))[1]
             self._entries[key] = (result, weight)
