@@ -6,6 +6,7 @@ Text from a database is data. `neutral` makes sure none of it can be read as a t
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from text2sql_gym.types import Cell, Limits, Table
 
@@ -58,6 +59,24 @@ def show_table(table: Table, limits: Limits) -> str:
             break
         lines.append(line)
     return "\n".join([*lines, _count(table, shown=len(lines) - 1)])
+
+
+def show_lines(lines: Sequence[str], noun: str, limits: Limits) -> str:
+    """Lines of text and one more that says how many they are, as ``(3 tables)``.
+
+    All but the last line have at most ``limits.shown_characters`` in all; a line that would go
+    beyond is left out with those after it.
+    """
+    fitting: list[str] = []
+    room = limits.shown_characters
+    for line in lines:
+        fitting.append(one_line(line, limits.shown_characters))
+        room -= len(fitting[-1]) + 1
+        if room < 0:
+            break
+    kept = fitting if room >= 0 else fitting[:-1]
+    cut = f"{len(kept)} shown of " if len(kept) < len(lines) else ""
+    return "\n".join([*kept, f"({cut}{len(lines)} {noun})"])
 
 
 def show_error(error: str, limits: Limits) -> str:

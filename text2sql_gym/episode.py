@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,10 +68,8 @@ class Episode:
         ran = (turn.call for turn in self.history if turn.result.outcome in _RAN)
         return any(earlier is not None and _key(earlier) == _key(call) for earlier in ran)
 
-    def info(
-        self, reward_terms: Mapping[str, float], messages: Sequence[Message]
-    ) -> dict[str, Any]:
-        """What `reset` and `step` return: the same keys each time, new objects each time."""
+    def info(self, reward_terms: dict[str, float], messages: Sequence[Message]) -> dict[str, Any]:
+        """What `reset` and `step` return beside the observation: the same keys each time."""
         last = self.history[-1] if self.history else None
         return {
             "task_id": self.task.task_id,
@@ -82,10 +80,10 @@ class Episode:
             "call_outcome": str(last.result.outcome) if last else "",
             "error": (last.result.error or "") if last else "",
             "outcome": str(self.outcome),
-            "reward_terms": dict(reward_terms),
+            "reward_terms": reward_terms,
             "turn": len(self.history),
             "remaining_turns": self.remaining_turns,
-            "messages": [dict(message) for message in messages],
+            "messages": list(messages),
         }
 
 

@@ -6,6 +6,7 @@ episode, written in the two-mode protocol.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -58,8 +59,7 @@ class Analyst:
         if draws.random() < self.spare_look:
             calls.append(_look(schema, draws))
         for lookup in lookups(sql):
-            needed = lookup.value.casefold() not in task.question.casefold()
-            if needed or draws.random() < self.spare_values:
+            if not _spelt(lookup.value, task.question) or draws.random() < self.spare_values:
                 calls.append((f"values of {lookup.column}", lookup.probe))
         if draws.random() < self.trial:
             if draws.random() < self.slip:
@@ -116,6 +116,11 @@ def _table_of(column: exp.Column) -> str:
     if column.table:
         return str(tables.get(column.table, ""))
     return str(next(iter(tables.values()))) if len(tables) == 1 else ""
+
+
+def _spelt(value: str, question: str) -> bool:
+    """Whether a question holds a value as it is stored, as words of its own."""
+    return re.search(rf"(?<!\w){re.escape(value)}(?!\w)", question) is not None
 
 
 def _look(schema: Schema, draws: np.random.Generator) -> tuple[str, str]:

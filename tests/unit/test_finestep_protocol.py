@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from text2sql_gym.errors import ToolError
+from text2sql_gym.errors import ToolError, UnknownName
 from text2sql_gym.protocols.finestep import FineStep
 from text2sql_gym.types import CallOutcome, Column, Limits, TableSchema, Task, ToolCall, ToolResult
 
@@ -150,6 +150,36 @@ def test_the_full_prompt_tells_the_rules_the_schema_and_the_question():
     assert json.loads(example) == {"name": "execute_sql", "arguments": {"sql": "SELECT ..."}}
     assert "CREATE TABLE sale (\n    id INTEGER,\n" in user["content"]
     assert user["content"].endswith("Question: How many?\nEvidence: all of them")
+
+
+def test_the_full_prompt_describes_the_tools_by_their_docstrings():
+    (system, _) = FineStep(tools=["search_values", "execute_sql", "submit"]).prompt(
+        TASK, SCHEMA, Limits(), 5
+    )
+    listed = system["content"].split("Tools:\n")[1].split("\n\nOption B")[0]
+    assert listed.split("\n") == [
+        "- search_values: Show the values of a column that contain a text, whatever their case, in"
+        " order. Arguments: table, its name; column, its name; text, what to look for.",
+        "- execute_sql: Run one read-only SQL query and return its columns and first rows."
+        " Arguments: sql, the query.",
+    ]
+
+
+def test_only_the_tools_it_was_given_can_be_called():
+    more = FineStep(tools=("list_tables", "execute_sql", "submit"))
+    action = tool_call('{"name": "list_tables", "arguments": {}}')
+    assert more.parse(action) == ToolCall("list_tables", {})
+    with pytest.raises(ToolError, match="the tool 'list_tables'; there is 'execute_sql'"):
+        FINESTEP.parse(action)
+    with pytest.raises(ToolError, match="the tool 'submit'"):
+        more.parse(tool_call('{"name": "submit", "arguments": {"sql": "SELECT 1"}}'))
+
+
+def test_tools_that_do_not_exist_or_are_needed_and_missing_are_refused():
+    with pytest.raises(UnknownName, match="Did you mean 'list_tables'"):
+        FineStep(tools=("list_table", "execute_sql", "submit"))
+    with pytest.raises(ValueError, match="expected 'execute_sql' and 'submit'"):
+        FineStep(tools=("list_tables", "submit"))
 
 
 def test_the_compact_prompt_is_schema_and_question_alone():

@@ -81,7 +81,6 @@ def segments_of(
     """
     if not table.rows:
         return ()
-    in_order = tuple(segment(1, (row,)) for row in table.rows)
     if _ORDER_OR_LIMIT.search(sql) is None:
         return (segment(len(table.rows), table.rows),)
     dialect = _DIALECTS.get(database.url.partition("://")[0], "sqlite")
@@ -91,12 +90,13 @@ def segments_of(
             query = _Query.parse(sql, table, dialect, aliases=aliases)
             found = None if query is None else query.segments(table, database, limits, relative)
         except sqlglot.errors.SqlglotError:
-            return in_order
+            break
         except ToolError:
             continue
-        # a gold query that its own reading refuses was read wrongly
-        return found if found and fits(table.rows, found) else in_order
-    return in_order
+        if found and fits(table.rows, found):
+            return found
+        break  # the query cannot be read, or was read wrongly: its own rows do not fit
+    return tuple(segment(1, (row,)) for row in table.rows)
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,8 @@ def variants_of(path: Path, count: int, seed: int) -> tuple[Path, ...]:
     # a forked process must not use copies that its parent may remove
     key = (str(path), status.st_mtime_ns, status.st_size, count, seed, os.getpid())
     with _lock:
-        if key not in _made:
+        # whoever cleans temporary folders may have been here
+        if key not in _made or not all(copy.exists() for copy in _made[key]):
             _made[key] = _make(path, count, seed)
             while len(_made) > _DATABASES:
                 _remove(_made.popitem(last=False)[1])
@@ -74,7 +75,9 @@ def _remove(copies: Sequence[Path]) -> None:
 
 
 def _empty_file(suffix: str) -> Path:
-    handle, name = tempfile.mkstemp(suffix, dir=_folder(os.getpid()))
+    folder = _folder(os.getpid())
+    folder.mkdir(exist_ok=True)
+    handle, name = tempfile.mkstemp(suffix, dir=folder)
     os.close(handle)
     return Path(name)
 

@@ -16,7 +16,7 @@ from text2sql_gym.display import neutral
 from text2sql_gym.errors import ToolError
 from text2sql_gym.prompts import SCHEMA_STYLES, engine_of
 from text2sql_gym.protocols.base import Message
-from text2sql_gym.registry import lookup
+from text2sql_gym.tools import describe
 from text2sql_gym.types import CallOutcome, Limits, Schema, Task, ToolCall, ToolResult
 
 _SYSTEM = """\
@@ -35,6 +35,9 @@ modes:
 Option A, a tool call for validation or exploration:
 <reasoning>concise reasoning</reasoning>
 <tool_call>{{"name": "execute_sql", "arguments": {{"sql": "SELECT ..."}}}}</tool_call>
+
+Tools:
+{tools}
 
 Option B, the answer, which ends the episode:
 <reasoning>concise reasoning</reasoning>
@@ -58,12 +61,14 @@ class FineStep:
              instructions out and writes one line a table, for models that are trained on the
              protocol and have a short context
     dialect  the SQL dialect named in the instructions; "" is that of the task's database
+    tools    what may be called: execute_sql and submit (by ``<final_sql>``), as in the paper, or
+             more of `TOOLS`
     """
 
     style: str = "full"
     dialect: str = ""
+    tools: tuple[str, ...] = ("execute_sql", "submit")
 
-    tools: ClassVar[tuple[str, ...]] = ("execute_sql", "submit")
     tags: ClassVar[tuple[str, ...]] = ("reasoning", "tool_call", "final_sql")
     scaffold: ClassVar[tuple[str, ...]] = (
         "<reasoning>",
@@ -79,6 +84,10 @@ class FineStep:
     def __post_init__(self) -> None:
         if self.style not in ("full", "compact"):
             raise ValueError(f"style: expected 'full' or 'compact', got {self.style!r}")
+        object.__setattr__(self, "tools", tuple(self.tools))  # JSON gives a list
+        describe(self.tools)  # raises UnknownName for a tool that does not exist
+        if not {"execute_sql", "submit"} <= set(self.tools):
+            raise ValueError(f"tools: expected 'execute_sql' and 'submit' in {self.tools}")
 
     def prompt(
         self, task: Task, schema: Schema, limits: Limits, max_turns: int
@@ -87,11 +96,15 @@ class FineStep:
         full = self.style == "full"
         evidence = f"\nEvidence: {task.evidence}" if task.evidence else ""
         question = neutral(f"{task.question}{evidence}")
-        shown = neutral(lookup(SCHEMA_STYLES, "ddl" if full else "compact", "schema style")(schema))
+        shown = neutral(SCHEMA_STYLES["ddl" if full else "compact"](schema))
         if not full:
             return ({"role": "user", "content": f"{shown}\n{question}"},)
-        dialect = self.dialect or engine_of(task.database)
-        system = _SYSTEM.format(dialect=dialect, turns=max_turns, rows=limits.shown_rows)
+        system = _SYSTEM.format(
+            dialect=self.dialect or engine_of(task.database),
+            turns=max_turns,
+            rows=limits.shown_rows,
+            tools=describe(self._callable),
+        )
         user = _USER.format(schema=shown, question=question)
         return ({"role": "system", "content": system}, {"role": "user", "content": user})
 
@@ -116,12 +129,16 @@ class FineStep:
         payload = rest[len(opening) : -len(closing)]
         if modes[0] == "final_sql":
             return ToolCall("submit", {"sql": payload.strip()})
-        return _tool_call(payload)
+        return _tool_call(payload, self._callable)
 
     def observe(self, result: ToolResult, remaining_turns: int) -> Message:
         """The result between ``<result>`` tags; the last turn but one says so."""
         notice = "\nOne turn is left: give the final SQL." if remaining_turns == 1 else ""
         return {"role": "tool", "content": f"<result>\n{result.text}{notice}\n</result>"}
+
+    @property
+    def _callable(self) -> tuple[str, ...]:
+        return tuple(name for name in self.tools if name != "submit")
 
     @staticmethod
     def call(reasoning: str, sql: str) -> str:
@@ -135,7 +152,7 @@ class FineStep:
         return f"<reasoning>{reasoning}</reasoning>\n<final_sql>{sql}</final_sql>"
 
 
-def _tool_call(payload: str) -> ToolCall:
+def _tool_call(payload: str, tools: tuple[str, ...]) -> ToolCall:
     try:
         call = json.loads(payload)
     except (ValueError, RecursionError) as error:
@@ -143,12 +160,12 @@ def _tool_call(payload: str) -> ToolCall:
     if not (isinstance(call, dict) and isinstance(call.get("arguments"), dict)):
         raise _malformed('no "name" and "arguments" in the tool call')
     arguments = call["arguments"]
-    if call.get("name") != "execute_sql":
+    if call.get("name") not in tools:
         name = neutral(repr(call.get("name"))[:40])
-        raise _malformed(f"the tool {name}; the one tool is 'execute_sql'")
+        raise _malformed(f"the tool {name}; there is {' and '.join(map(repr, tools))}")
     if not all(isinstance(value, str) for value in arguments.values()):
         raise _malformed("an argument that is not a string")
-    return ToolCall("execute_sql", {str(name): value for name, value in arguments.items()})
+    return ToolCall(call["name"], {str(name): value for name, value in arguments.items()})
 
 
 def _malformed(got: str) -> ToolError:

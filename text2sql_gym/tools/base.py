@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from text2sql_gym.backends.base import Backend
-from text2sql_gym.display import show_error
-from text2sql_gym.errors import ToolError
-from text2sql_gym.types import CallOutcome, Limits, ToolResult
+from text2sql_gym.display import show_error, show_table
+from text2sql_gym.errors import ToolError, UnknownName
+from text2sql_gym.registry import lookup
+from text2sql_gym.types import CallOutcome, Column, Limits, Table, TableSchema, ToolResult
+
+T = TypeVar("T")
 
 
 class Tool(Protocol):
@@ -36,3 +39,27 @@ def named_arguments(arguments: Mapping[str, str], *names: str) -> tuple[str, ...
 def failed(error: ToolError, limits: Limits, *, final: bool = False) -> ToolResult:
     """What the policy is told of its mistake."""
     return ToolResult(show_error(str(error), limits), error.outcome, error=str(error), final=final)
+
+
+def shown(table: Table, limits: Limits, *, final: bool = False) -> ToolResult:
+    """What the policy is shown of a result."""
+    outcome = CallOutcome.OK if table.complete else CallOutcome.TRUNCATED
+    return ToolResult(show_table(table, limits), outcome, table, final=final)
+
+
+def table_named(backend: Backend, name: str) -> TableSchema:
+    """Return a table or view by its name in any case, or tell the policy the nearest one."""
+    return _named({table.name.lower(): table for table in backend.schema()}, name, "table")
+
+
+def column_named(table: TableSchema, name: str) -> Column:
+    """Return a column by its name in any case, or tell the policy the nearest one."""
+    columns = {column.name.lower(): column for column in table.columns}
+    return _named(columns, name, f"column of {table.name}")
+
+
+def _named(table: Mapping[str, T], name: str, kind: str) -> T:
+    try:
+        return lookup(table, name.lower(), kind)
+    except UnknownName as error:
+        raise ToolError(str(error)) from error

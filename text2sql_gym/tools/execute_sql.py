@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from text2sql_gym.backends.base import Backend
-from text2sql_gym.display import show_table
-from text2sql_gym.tools.base import named_arguments
-from text2sql_gym.types import CallOutcome, Limits, ToolResult
+from text2sql_gym.tools.base import named_arguments, shown
+from text2sql_gym.types import Limits, ToolResult
 
 
 def execute_sql(backend: Backend, arguments: Mapping[str, str], limits: Limits) -> ToolResult:
@@ -16,6 +15,4 @@ def execute_sql(backend: Backend, arguments: Mapping[str, str], limits: Limits) 
     Arguments: ``sql``, the query.
     """
     (sql,) = named_arguments(arguments, "sql")
-    table = backend.execute(sql, max_rows=limits.tool_rows)
-    outcome = CallOutcome.OK if table.complete else CallOutcome.TRUNCATED
-    return ToolResult(show_table(table, limits), outcome, table)
+    return shown(backend.execute(sql, max_rows=limits.tool_rows), limits)

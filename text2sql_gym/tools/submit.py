@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from text2sql_gym.backends.base import Backend
-from text2sql_gym.display import show_table
 from text2sql_gym.errors import ToolError
-from text2sql_gym.tools.base import failed, named_arguments
-from text2sql_gym.types import CallOutcome, Limits, ToolResult
+from text2sql_gym.tools.base import failed, named_arguments, shown
+from text2sql_gym.types import Limits, ToolResult
 
 
 def submit(backend: Backend, arguments: Mapping[str, str], limits: Limits) -> ToolResult:
@@ -18,8 +17,6 @@ def submit(backend: Backend, arguments: Mapping[str, str], limits: Limits) -> To
     """
     (sql,) = named_arguments(arguments, "sql")
     try:
-        table = backend.execute(sql, max_rows=limits.compared_rows)
+        return shown(backend.execute(sql, max_rows=limits.compared_rows), limits, final=True)
     except ToolError as error:
         return failed(error, limits, final=True)
-    outcome = CallOutcome.OK if table.complete else CallOutcome.TRUNCATED
-    return ToolResult(show_table(table, limits), outcome, table, final=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -84,6 +85,12 @@ class TestCopies:
         variants_of(path, 1, 103)
         assert not first[0].exists()
         assert variants_of(path, 1, 101)[0].exists()
+
+    def test_copies_that_somebody_removed_are_made_again(self, path):
+        first = variants_of(path, 2, 7)
+        shutil.rmtree(first[0].parent)
+        again = variants_of(path, 2, 7)
+        assert again != first and all(copy.exists() for copy in again)
 
     def test_the_schema_is_whole_but_for_triggers(self, path):
         kinds = "SELECT type, name FROM sqlite_master WHERE type <> 'trigger' ORDER BY 1, 2"
