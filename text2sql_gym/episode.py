@@ -64,7 +64,10 @@ class Episode:
         )
 
     def repeats(self, call: ToolCall) -> bool:
-        """Whether `call` is, up to case, white space and comments, one that ran before."""
+        """Whether `call` is, up to case, white space and comments, one that ran before.
+
+        What failed before fails again, so it is left out: it may be a megabyte of anything.
+        """
         ran = (turn.call for turn in self.history if turn.result.outcome in _RAN)
         return any(earlier is not None and _key(earlier) == _key(call) for earlier in ran)
 

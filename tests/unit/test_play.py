@@ -82,5 +82,5 @@ def test_a_task_can_be_chosen_and_a_wrong_one_is_told(records):
 
 
 def test_a_dataset_that_is_not_there_is_told(tmp_path):
-    code, _, errors = run(["--dataset", "spider", "--data-dir", str(tmp_path), "--split", "dev"], "")
+    code, _, errors = run(["--dataset=spider", "--split=dev", f"--data-dir={tmp_path}"], "")
     assert code == 2 and str(tmp_path) in errors
