@@ -132,8 +132,7 @@ def test_a_run_killed_in_each_phase_and_resumed_is_an_uninterrupted_one(uninterr
 def test_a_run_stopped_by_ctrl_c_saves_and_says_how_to_go_on(uninterrupted, tmp_path):
     folder = tmp_path / "stopped"
     argv = [*FLAGS, "--output", folder]
-    # the second time before the first step: the state of the optimiser must not be lost
-    for bar, number in (("warm start", 20), ("demonstrations", 1), ("finestep", 1)):
+    for bar, number in (("warm start", 20), ("finestep", 1)):
         run = Started(*argv)
         run.wait_for(bar, number)
         code, printed = run.end(signal.SIGINT)
