@@ -14,6 +14,7 @@ from text2sql_gym.errors import ToolError
 from text2sql_gym.matching import Matcher
 from text2sql_gym.types import Limits
 
+PATIENT = Limits(seconds=60.0)  # a busy machine is no reason for another verdict
 Open = Callable[..., Backend]
 Judge = Callable[[Matcher, str, str, Backend], float]
 
@@ -27,7 +28,7 @@ def open_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
         path = tmp_path_factory.mktemp("database") / name
         with closing(sqlite3.connect(path)) as connection:
             connection.executescript(script)
-        opened.append(open_backend(str(path), Limits()))
+        opened.append(open_backend(str(path), PATIENT))
         return opened[-1]
 
     yield build
@@ -40,12 +41,11 @@ def judge() -> Judge:
     """Score a prediction; one that cannot be executed is never shown to a matcher and earns 0."""
 
     def score(matcher: Matcher, gold: str, predicted: str, database: Backend) -> float:
-        limits = Limits()
-        prepared = matcher.prepare(gold, database, limits)
+        prepared = matcher.prepare(gold, database, PATIENT)
         try:
-            table = database.execute(predicted, max_rows=limits.compared_rows)
+            table = database.execute(predicted, max_rows=PATIENT.compared_rows)
         except ToolError:
             return 0.0
-        return matcher(predicted, table, prepared, database, limits)
+        return matcher(predicted, table, prepared, database, PATIENT)
 
     return score
