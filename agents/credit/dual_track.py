@@ -19,12 +19,15 @@ Mode = Literal["tracks", "sum", "reward_weighted"]
 class DualTrack:
     """Two tracks with their own comparison, mask and weight.
 
-        schema_i = sum_t schema_reward_it
+        schema_i = sum_t schema_reward_it        0 with `coupled` unless outcome_i >= 1
         track 1: A_it = clamp(Z(schema_i)),   on the steps of the schema phase, weight schema_weight
         track 2: A_it = clamp(Z(outcome_i)),  on all steps, weight 1
 
     "schema_reward" is the score of the last proposed schema on the step that proposed it, else 0;
     "schema_phase" is 1 on the steps up to and with that proposal, 0 after it (all 0 without one).
+
+    `coupled` pays the schema only to attempts with a right answer, as in the paper's runs (the mode
+    "truematch" of its code); how a proposal itself is scored is the business of the reward.
 
     mode "sum": one track, A_outcome + schema_weight * A_schema on the schema phase.
     mode "reward_weighted": one track, A_outcome (1 + schema_weight * schema_i) on the schema
@@ -34,8 +37,8 @@ class DualTrack:
     on the schema phase. 0.25 is the paper's weight; it reports a collapse at 0.375.
 
     Degenerate groups: equal outcomes, or equal schema scores, have a term of exactly zero, and
-    so has a single attempt. With a schema reward that is paid only for a right answer, a group
-    without a right answer has no schema term, as intended.
+    so has a single attempt. A group without a right answer has no schema term when `coupled`, as
+    the paper intends.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("outcome", "schema_reward", "schema_phase")
@@ -44,6 +47,7 @@ class DualTrack:
 
     mode: Mode = "tracks"
     schema_weight: float = 0.25
+    coupled: bool = True
     clamp: float = 10.0
     scale: Scale = "biased"
     epsilon: float = 1e-6
@@ -56,6 +60,8 @@ class DualTrack:
     def __call__(self, group: GroupSignals) -> Credit:
         """Return two tracks, or one; see the class for the equations."""
         schema_G = attempt_sums(group.learned("schema_reward"), group)
+        if self.coupled:
+            schema_G = schema_G * (group.outcome_G >= 1.0)
         phase_N = concatenate(group.learned("schema_phase")) > 0
         answer_N = spread(self.advantages(group.outcome_G), group)
         if self.mode == "reward_weighted":

@@ -24,7 +24,7 @@ def compare(case):
     args = case["args"]
     rewards, valid = array(args["group_rewards"]), array(args["valid_mask"]) > 0
     ours = np.zeros_like(rewards)
-    ours[valid] = DualTrack().advantages(rewards[valid])
+    ours[valid] = DualTrack(coupled=False).advantages(rewards[valid])
     close(ours, case["out"])
 
 
@@ -60,7 +60,7 @@ def group_of(rows):
 
 
 def separate(case):
-    schema, answer = tracks(DualTrack())
+    schema, answer = tracks(DualTrack(coupled=False))
     for row in range(len(REWARDS)):
         close(schema[row], case["out"]["schema_returns"][row])
         close(answer[row], case["out"]["answer_returns"][row])
@@ -68,7 +68,7 @@ def separate(case):
 
 @differs("the reference drops a group that is not full; a group here may have any size")
 def truncated(case):
-    schema, answer = tracks(DualTrack(), range(7))
+    schema, answer = tracks(DualTrack(coupled=False), range(7))
     assert len(schema) == 7 > len(case["out"]["schema_returns"])
     for row, expected in enumerate(case["out"]["answer_returns"]):
         close(answer[row], expected)
@@ -77,7 +77,7 @@ def truncated(case):
 
 def one_track(mode, name):
     def check(case):
-        (credit,) = tracks(DualTrack(mode=mode, schema_weight=case["args"][name]))
+        (credit,) = tracks(DualTrack(mode=mode, coupled=False, schema_weight=case["args"][name]))
         for row in range(len(REWARDS)):
             close(credit[row], case["out"][row])
 
@@ -92,7 +92,7 @@ def padded(rows):
 def dual_track_loss(case):
     """Each track is a policy loss of its own: own mask, own row means, own sequence ratio."""
     args = case["args"]
-    estimator = DualTrack(schema_weight=args["lambda"])
+    estimator = DualTrack(coupled=False, schema_weight=args["lambda"])
     schema, answer = tracks(estimator)
     log_probs = padded(args["log_probs"]).requires_grad_()
     old, loss_mask = padded(args["old_log_probs"]), padded(args["loss_masks"])
@@ -167,5 +167,5 @@ def test_trust_sql(check, case):
 
 
 def test_a_half_full_group_is_compared_all_the_same():
-    schema, _ = tracks(DualTrack(), range(4, 7))
+    schema, _ = tracks(DualTrack(coupled=False), range(4, 7))
     far(schema[0], np.zeros(6))

@@ -244,15 +244,26 @@ def test_dual_track_gives_two_tracks_with_their_own_mask_and_weight():
         schema_reward=[[0, 0, 0], [1, 0]],
         schema_phase=[[1, 1, 0], [1, 0]],
     )
-    schema, answer = ESTIMATORS["dual_track"](epsilon=0.0)(group)
+    schema, answer = ESTIMATORS["dual_track"](coupled=False, epsilon=0.0)(group)
     close(schema.advantages_GS, [[-1.0, -1.0, 0.0], [1.0, 0.0]])
     assert [mask.tolist() for mask in schema.mask_GS] == [[True, True, False], [True, False]]
     assert (schema.weight, answer.weight, answer.mask_GS) == (0.25, 1.0, None)
     close(answer.advantages_GS, [[1.0] * 3, [-1.0] * 2])
-    together = credit("dual_track", group, mode="sum", epsilon=0.0)
+    together = credit("dual_track", group, mode="sum", coupled=False, epsilon=0.0)
     close(together, [[0.75, 0.75, 1.0], [-0.75, -1.0]])
-    weighted = credit("dual_track", group, mode="reward_weighted", epsilon=0.0)
+    weighted = credit("dual_track", group, mode="reward_weighted", coupled=False, epsilon=0.0)
     close(weighted, [[1.0, 1.0, 1.0], [-1.25, -1.0]])
+
+
+def test_dual_track_coupled_pays_the_schema_only_for_a_right_answer():
+    # both proposed the right schema; scores 1 and 0 after the gate
+    group = with_signals(
+        [1.1, 0.2], [[0], [0]], schema_reward=[[1], [1]], schema_phase=[[1], [1]]
+    )
+    schema, _ = ESTIMATORS["dual_track"](epsilon=0.0)(group)
+    close(schema.advantages_GS, [[1.0], [-1.0]])
+    schema, _ = ESTIMATORS["dual_track"](epsilon=0.0, coupled=False)(group)
+    close(schema.advantages_GS, [[0.0], [0.0]])
 
 
 def test_reward_sql_takes_the_direction_from_the_attempt_and_the_size_from_the_step():
