@@ -13,15 +13,16 @@ import gymnasium as gym
 from text2sql_gym.backends import open_backend
 from text2sql_gym.backends.base import Backend
 from text2sql_gym.datasets import load_tasks
-from text2sql_gym.episode import Episode
-from text2sql_gym.errors import ToolError
+from text2sql_gym.episode import Episode, prompt_text
+from text2sql_gym.errors import StateError, ToolError, UnknownName
 from text2sql_gym.golds import gold_results
 from text2sql_gym.matching import Matcher
-from text2sql_gym.protocols import AgentProtocol
+from text2sql_gym.protocols import AgentProtocol, Message
 from text2sql_gym.registry import lookup
 from text2sql_gym.resolve import limits_of, matcher_of, protocol_of, scheme_of, tasks_by_id
 from text2sql_gym.rewards import REWARDS, RewardScheme
 from text2sql_gym.spaces import Unicode
+from text2sql_gym.state import RecordedTurn, Trail, fingerprint, read_state
 from text2sql_gym.tools import TOOLS
 from text2sql_gym.tools.base import failed
 from text2sql_gym.types import (
@@ -60,7 +61,9 @@ class Text2SQLEnv(gym.Env[str, str]):
 
     ## Starting State
     `reset(seed=...)` draws a task reproducibly; `reset(options={"task_id": ...})` picks one, and
-    all attempts of a GRPO group reset to the same one.
+    all attempts of a GRPO group reset to the same one. `reset(options={"state": ...})` puts the
+    environment into the state of any earlier `info["state"]`, of this or another instance with the
+    same settings: it answers what was answered then, and goes on as it went on then.
 
     ## Rewards
     The weighted sum of the terms of a `RewardScheme`: the outcome terms plus `process_scale`
@@ -75,7 +78,8 @@ class Text2SQLEnv(gym.Env[str, str]):
     `task_id`, `database_id`, `question`, `difficulty` (str); `tool` (the tool called, "" if none);
     `call_outcome` (a `CallOutcome`, "" after `reset`); `error` (str, "" if none); `outcome` (an
     `EpisodeOutcome`); `reward_terms` (raw value of every term, by name); `turn`,
-    `remaining_turns` (int); `messages` (the chat messages that are new to the agent).
+    `remaining_turns` (int); `messages` (the chat messages that are new to the agent); `state`
+    (str, opaque: what `reset` takes; as long as the actions so far).
 
     ## Arguments
     - `dataset`, `data_dir`, `split`, `dataset_options`: which tasks, see `DATASETS`.
@@ -125,6 +129,13 @@ class Text2SQLEnv(gym.Env[str, str]):
         self.render_mode = render_mode
         self.action_space = Unicode(_LONGEST)
         self.observation_space = Unicode(_LONGEST)
+        self._settings = {
+            "protocol": fingerprint(self.protocol),
+            "matcher": fingerprint(self.matcher),
+            "reward scheme": fingerprint(self.scheme),
+            "max_turns": fingerprint(max_turns),
+            "limits": fingerprint(self.limits),
+        }
         self._backends: OrderedDict[str, Backend] = OrderedDict()
         self._episode: Episode | None = None
 
@@ -133,17 +144,27 @@ class Text2SQLEnv(gym.Env[str, str]):
     ) -> tuple[str, dict[str, Any]]:
         """Begin an episode: the task ``options["task_id"]``, or one drawn at random.
 
+        With ``options["state"]``, an ``info["state"]`` of before, put the environment into that
+        state instead and return what was returned with it: the observation and the same info. A
+        state after the end of an episode is no exception. The turns of the state are taken again,
+        which costs what its statements cost; those that failed are not run. The generator that
+        draws tasks is no part of the state.
+
         Raises `EnvironmentFault` when the database cannot be opened or a gold query fails
-        (`GoldError`), and `UnknownName` for a task id that does not exist.
+        (`GoldError`), `UnknownName` for a task id that does not exist, and `StateError` for a
+        state of other tasks or settings, or one whose turns do not have the same answers again
+        because the database has changed or a statement ran into the wall clock. The episode
+        under way goes on after an error.
         """
         super().reset(seed=seed)
-        task = self._choose(options or {})
-        backend = self._open(task)
-        golds = gold_results(task, self.matcher, backend, self.limits)
-        messages = self.protocol.prompt(task, backend.schema(), self.limits, self.max_turns)
-        observation = "\n\n".join(message["content"] for message in messages)
-        self._episode = Episode(task, golds, self.max_turns, (observation,))
-        return observation, self._episode.info(dict.fromkeys(self._rewards, 0.0), messages)
+        given = options or {}
+        if set(given) - {"task_id", "state"} or len(given) > 1:
+            raise ValueError(f"options: expected only 'task_id' or 'state', got {sorted(given)}")
+        if "state" in given:
+            self._episode, observation, info = self._restored(given["state"])
+        else:
+            self._episode, observation, info = self._begun(self._choose(given))
+        return observation, info
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Take one turn.
@@ -153,19 +174,11 @@ class Text2SQLEnv(gym.Env[str, str]):
         the observation. Raises `EnvironmentFault` when the environment is at fault, and
         `gymnasium.error.ResetNeeded` without a running episode.
         """
-        before = self._running_episode()
-        call, result = self._run(action, before)
-        outcome = self._judge(call, result, before)
-        transition = Transition(
-            before.task, before.gold_tables, call, result, before.history, outcome
-        )
-        terms = {name: reward(transition) for name, reward in self._rewards.items()}
-        reward = self.scheme.scalar(terms)
-        message = self.protocol.observe(result, before.remaining_turns - 1)
-        answer = message["content"]
-        after = before.after(action, Turn(call, result), outcome, answer, reward)
-        self._episode = after
-        return answer, reward, after.terminated, after.truncated, after.info(terms, (message,))
+        if self._episode is None or self._episode.ended:
+            raise gym.error.ResetNeeded("no episode is running: call reset() before step()")
+        self._episode, answer, info = self._taken(self._episode, RecordedTurn(action))
+        after = self._episode
+        return answer, after.rewards[-1], after.terminated, after.truncated, info
 
     @property
     def task(self) -> Task:
@@ -173,6 +186,11 @@ class Text2SQLEnv(gym.Env[str, str]):
         if self._episode is None:
             raise gym.error.ResetNeeded("no episode yet: call reset() first")
         return self._episode.task
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The whole conversation of the current episode, the agent's own turns included."""
+        return tuple(dict(message) for message in self._episode.messages) if self._episode else ()
 
     @property
     def schema(self) -> Schema:
@@ -195,8 +213,6 @@ class Text2SQLEnv(gym.Env[str, str]):
         return {**self.__dict__, "_backends": OrderedDict()}
 
     def _choose(self, options: Mapping[str, Any]) -> Task:
-        if unknown := set(options) - {"task_id"}:
-            raise ValueError(f"options: expected only 'task_id', got {sorted(unknown)}")
         if "task_id" in options:
             return lookup(self._by_id, options["task_id"], "task")
         return self.tasks[int(self.np_random.integers(len(self.tasks)))]
@@ -209,18 +225,60 @@ class Text2SQLEnv(gym.Env[str, str]):
             self._backends.popitem(last=False)[1].close()
         return self._backends[task.database]
 
-    def _running_episode(self) -> Episode:
-        if self._episode is None or self._episode.terminated or self._episode.truncated:
-            raise gym.error.ResetNeeded("no episode is running: call reset() before step()")
-        return self._episode
+    def _begun(self, task: Task) -> tuple[Episode, str, dict[str, Any]]:
+        """Return the episode before its first turn, its prompt and its info."""
+        backend = self._open(task)
+        golds = gold_results(task, self.matcher, backend, self.limits)
+        messages = self.protocol.prompt(task, backend.schema(), self.limits, self.max_turns)
+        observation = prompt_text(messages)
+        trail = Trail.begun(task, self._settings, observation)
+        episode = Episode(task, golds, self.max_turns, messages, trail)
+        return episode, observation, episode.info(dict.fromkeys(self._rewards, 0.0), messages)
 
-    def _run(self, action: str, episode: Episode) -> tuple[ToolCall | None, ToolResult]:
+    def _restored(self, state: str) -> tuple[Episode, str, dict[str, Any]]:
+        """Return the episode in that state, and what came back when it was reached."""
+        recorded = read_state(state)
         try:
-            if len(action) > _LONGEST:
+            task = lookup(self._by_id, recorded.task_id, "task")
+        except UnknownName as error:
+            raise StateError(f"options: the state is of another task set: {error}") from error
+        recorded.check(task, self._settings)
+        episode, observation, info = self._begun(task)
+        for turn in recorded.turns:
+            if episode.ended:
+                raise StateError("options: the state is damaged: it goes on after its end")
+            episode, observation, info = self._taken(episode, turn)
+        if episode.trail.digest != recorded.digest:
+            raise StateError(
+                f"options: the turns of the state (task {task.task_id!r}) did not have the same"
+                " answers again: the state is damaged, the database has changed, or a statement"
+                " ran into the wall clock"
+            )
+        return episode, observation, info
+
+    def _taken(self, before: Episode, turn: RecordedTurn) -> tuple[Episode, str, dict[str, Any]]:
+        """Return the episode after one more turn, with the observation and the info."""
+        call, result = self._run(turn, before)
+        outcome = self._judge(call, result, before)
+        transition = Transition(
+            before.task, before.gold_tables, call, result, before.history, outcome
+        )
+        terms = {name: reward(transition) for name, reward in self._rewards.items()}
+        message = self.protocol.observe(result, before.remaining_turns - 1)
+        after = before.after(
+            turn.action, Turn(call, result), outcome, message, self.scheme.scalar(terms)
+        )
+        return after, message["content"], after.info(terms, (message,))
+
+    def _run(self, turn: RecordedTurn, episode: Episode) -> tuple[ToolCall | None, ToolResult]:
+        try:
+            if len(turn.action) > _LONGEST:
                 raise ToolError("the action is too long", CallOutcome.MALFORMED)
-            call = self.protocol.parse(action)
+            call = self.protocol.parse(turn.action)
         except ToolError as error:
             return None, ToolResult(f"Error: {error}", error.outcome, error=str(error))
+        if turn.result is not None:
+            return call, turn.result
         try:
             result = TOOLS[call.tool](self._open(episode.task), call.arguments, self.limits)
         except ToolError as error:

@@ -9,6 +9,7 @@ from typing import Any
 from text2sql_gym.matching import Gold
 from text2sql_gym.protocols import Message
 from text2sql_gym.sql_text import normalized
+from text2sql_gym.state import Trail
 from text2sql_gym.types import (
     CallOutcome,
     EpisodeOutcome,
@@ -23,13 +24,18 @@ _RAN = (CallOutcome.OK, CallOutcome.TRUNCATED, CallOutcome.DUPLICATE)
 
 @dataclass(frozen=True)
 class Episode:
-    """All that changes during an episode."""
+    """All that changes during an episode.
+
+    `messages` are those of the prompt and then, per turn, the action and the observation.
+    """
 
     task: Task
     golds: tuple[Gold, ...]
     max_turns: int
-    transcript: tuple[str, ...]
+    messages: tuple[Message, ...]
+    trail: Trail
     history: tuple[Turn, ...] = ()
+    rewards: tuple[float, ...] = ()
     outcome: EpisodeOutcome = EpisodeOutcome.NO_SUBMISSION
 
     @property
@@ -52,16 +58,37 @@ class Episode:
         """Whether its turns ran out without a submission."""
         return not self.terminated and self.remaining_turns <= 0
 
+    @property
+    def prompt(self) -> str:
+        """What `reset` answered."""
+        return prompt_text(self.messages[: -2 * len(self.history) or None])
+
+    @property
+    def transcript(self) -> tuple[str, ...]:
+        """The prompt, and then each action and each observation with its reward."""
+        turns = self.messages[len(self.messages) - 2 * len(self.history) :]
+        shown = [self.prompt]
+        for action, answer, reward in zip(turns[::2], turns[1::2], self.rewards, strict=True):
+            shown += [action["content"], f"{answer['content']}\n[reward {reward:+.3f}]"]
+        return tuple(shown)
+
     def after(
-        self, action: str, turn: Turn, outcome: EpisodeOutcome, observation: str, reward: float
+        self, action: str, turn: Turn, outcome: EpisodeOutcome, answer: Message, reward: float
     ) -> Episode:
         """Return the episode with one more turn."""
         return replace(
             self,
-            transcript=(*self.transcript, action, f"{observation}\n[reward {reward:+.3f}]"),
+            messages=(*self.messages, {"role": "assistant", "content": action}, answer),
+            trail=self.trail.after(action, turn.result, outcome, answer["content"], reward),
             history=(*self.history, turn),
+            rewards=(*self.rewards, reward),
             outcome=outcome,
         )
+
+    @property
+    def ended(self) -> bool:
+        """Whether no turn may be taken any more."""
+        return self.terminated or self.truncated
 
     def repeats(self, call: ToolCall) -> bool:
         """Whether `call` is, up to case, white space and comments, one that ran before.
@@ -86,8 +113,14 @@ class Episode:
             "reward_terms": reward_terms,
             "turn": len(self.history),
             "remaining_turns": self.remaining_turns,
-            "messages": list(messages),
+            "messages": [dict(message) for message in messages],
+            "state": self.trail.state,
         }
+
+
+def prompt_text(messages: Sequence[Message]) -> str:
+    """The messages of a prompt as one text, which is what `reset` answers."""
+    return "\n\n".join(message["content"] for message in messages)
 
 
 def _key(call: ToolCall) -> tuple[str, frozenset[tuple[str, str]]]:

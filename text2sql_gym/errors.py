@@ -38,5 +38,9 @@ class DatasetError(EnvironmentFault):
     """A data set is missing or broken; the message names the path and what was expected there."""
 
 
+class StateError(Text2SQLError, ValueError):
+    """A state does not belong to this environment, or what it tells did not happen again."""
+
+
 class UnknownName(Text2SQLError, LookupError):
     """A name is not in a registry; the message suggests the nearest one that is."""

@@ -234,7 +234,7 @@ class TestTasks:
             start(make(), "shop/citys")
 
     def test_an_unknown_option_is_refused(self, make):
-        with pytest.raises(ValueError, match="expected only 'task_id', got .'task'"):
+        with pytest.raises(ValueError, match="expected only 'task_id' or 'state', got .'task'"):
             make().reset(options={"task": "shop/count"})
 
     def test_tasks_are_records_or_dicts_with_paths_or_urls(self, shop):
@@ -394,6 +394,7 @@ class TestInfo:
         "turn": int,
         "remaining_turns": int,
         "messages": list,
+        "state": str,
     }
 
     @pytest.fixture
