@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _TOKEN = re.compile(
     r"""
@@ -22,5 +23,13 @@ def normalized(sql: str) -> str:
     statements with the same normal form are a repeat. Linear in the length of `sql`: a quote that
     is not closed reaches to the end.
     """
+    return _remembered(sql) if len(sql) <= _SHORT else _normalized(sql)
+
+
+def _normalized(sql: str) -> str:
     tokens = (found["quoted"] or (found["word"] or "").lower() for found in _TOKEN.finditer(sql))
     return " ".join(filter(None, tokens)).rstrip("; ")
+
+
+_SHORT = 1_000  # characters up to which a normal form is worth remembering
+_remembered = lru_cache(maxsize=4_096)(_normalized)

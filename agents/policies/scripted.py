@@ -6,14 +6,12 @@ episode, written in the two-mode protocol.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import sqlglot
-from sqlglot import exp
 
+from text2sql_gym.lookups import lookups, spelt
 from text2sql_gym.prompts import quoted
 from text2sql_gym.protocols.finestep import FineStep
 from text2sql_gym.types import Schema, Task
@@ -59,7 +57,7 @@ class Analyst:
         if draws.random() < self.spare_look:
             calls.append(_look(schema, draws))
         for lookup in lookups(sql):
-            if not _spelt(lookup.value, task.question) or draws.random() < self.spare_values:
+            if not spelt(lookup.value, task.question) or draws.random() < self.spare_values:
                 calls.append((f"values of {lookup.column}", lookup.probe))
         if draws.random() < self.trial:
             if draws.random() < self.slip:
@@ -71,56 +69,6 @@ class Analyst:
         turns = [FineStep.call(reason, query) for reason, query in calls[: self.max_turns - 1]]
         final = _wrong(sql, schema, draws) if draws.random() < self.wrong else sql
         return [*turns, FineStep.answer("answer", final)]
-
-
-@dataclass(frozen=True)
-class Lookup:
-    """A comparison of a column with a text in a query."""
-
-    table: str
-    column: str
-    value: str
-
-    @property
-    def probe(self) -> str:
-        """The query that shows the column's values."""
-        return f"SELECT DISTINCT {quoted(self.column)} FROM {quoted(self.table)}"
-
-
-def lookups(sql: str) -> list[Lookup]:
-    """Every ``column = 'text'`` of a query, with the table found through the FROM clause.
-
-    Comparisons whose table cannot be told, and queries that sqlglot cannot parse, give none.
-    """
-    try:
-        tree = sqlglot.parse_one(sql, dialect="sqlite")
-    except sqlglot.errors.SqlglotError:
-        return []
-    found = []
-    for comparison in tree.find_all(exp.EQ):
-        column, value = comparison.this, comparison.expression
-        if isinstance(column, exp.Column) and isinstance(value, exp.Literal) and value.is_string:
-            table = _table_of(column)
-            if table:
-                found.append(Lookup(table, column.name, str(value.this)))
-    return list(dict.fromkeys(found))
-
-
-def _table_of(column: exp.Column) -> str:
-    select = column.find_ancestor(exp.Select)
-    tables = {} if select is None else {
-        table.alias_or_name: table.name
-        for table in select.find_all(exp.Table)
-        if table.parent_select is select  # a subquery may use the same alias for another table
-    }
-    if column.table:
-        return str(tables.get(column.table, ""))
-    return str(next(iter(tables.values()))) if len(tables) == 1 else ""
-
-
-def _spelt(value: str, question: str) -> bool:
-    """Whether a question holds a value as it is stored, as words of its own."""
-    return re.search(rf"(?<!\w){re.escape(value)}(?!\w)", question) is not None
 
 
 def _look(schema: Schema, draws: np.random.Generator) -> tuple[str, str]:

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.policies.scripted import SCRIPTS, Analyst, Lookup, gold, lookups
+from agents.policies.scripted import SCRIPTS, Analyst, gold
+from text2sql_gym.lookups import Lookup, lookups
 from text2sql_gym.protocols.finestep import FineStep
 from text2sql_gym.types import CallOutcome, EpisodeOutcome
 
