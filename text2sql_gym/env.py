@@ -78,8 +78,9 @@ class Text2SQLEnv(gym.Env[str, str]):
     `task_id`, `database_id`, `question`, `difficulty` (str); `tool` (the tool called, "" if none);
     `call_outcome` (a `CallOutcome`, "" after `reset`); `error` (str, "" if none); `outcome` (an
     `EpisodeOutcome`); `reward_terms` (raw value of every term, by name); `turn`,
-    `remaining_turns` (int); `messages` (the chat messages that are new to the agent); `state`
-    (str, opaque: what `reset` takes; as long as the actions so far).
+    `remaining_turns` (int); `messages` (the chat messages that are new to the agent);
+    `tool_schemas` (JSON schemas of the tools for a chat template; empty where the prompt has them);
+    `state` (str, opaque: what `reset` takes; as long as the actions so far).
 
     ## Arguments
     - `dataset`, `data_dir`, `split`, `dataset_options`: which tasks, see `DATASETS`.
@@ -232,7 +233,8 @@ class Text2SQLEnv(gym.Env[str, str]):
         messages = self.protocol.prompt(task, backend.schema(), self.limits, self.max_turns)
         observation = prompt_text(messages)
         trail = Trail.begun(task, self._settings, observation)
-        episode = Episode(task, golds, self.max_turns, messages, trail)
+        schemas = self.protocol.tool_schemas
+        episode = Episode(task, golds, self.max_turns, messages, trail, schemas)
         return episode, observation, episode.info(dict.fromkeys(self._rewards, 0.0), messages)
 
     def _restored(self, state: str) -> tuple[Episode, str, dict[str, Any]]:
@@ -264,10 +266,9 @@ class Text2SQLEnv(gym.Env[str, str]):
             before.task, before.gold_tables, call, result, before.history, outcome
         )
         terms = {name: reward(transition) for name, reward in self._rewards.items()}
-        message = self.protocol.observe(result, before.remaining_turns - 1)
-        after = before.after(
-            turn.action, Turn(call, result), outcome, message, self.scheme.scalar(terms)
-        )
+        done = Turn(call, result)
+        message = self.protocol.observe(turn.action, done, before.remaining_turns - 1)
+        after = before.after(turn.action, done, outcome, message, self.scheme.scalar(terms))
         return after, message["content"], after.info(terms, (message,))
 
     def _run(self, turn: RecordedTurn, episode: Episode) -> tuple[ToolCall | None, ToolResult]:
@@ -282,10 +283,10 @@ class Text2SQLEnv(gym.Env[str, str]):
         try:
             result = TOOLS[call.tool](self._open(episode.task), call.arguments, self.limits)
         except ToolError as error:
-            return call, failed(error, self.limits)
-        if episode.repeats(call):
+            result = failed(error, self.limits)
+        if result.error is None and episode.repeats(call):
             result = replace(result, outcome=CallOutcome.DUPLICATE)
-        return call, result
+        return call, self.protocol.review(call, result, episode.history)
 
     def _judge(
         self, call: ToolCall | None, result: ToolResult, episode: Episode

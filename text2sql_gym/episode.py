@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,6 +35,7 @@ class Episode:
     max_turns: int
     messages: tuple[Message, ...]
     trail: Trail
+    tool_schemas: tuple[dict[str, Any], ...] = ()
     history: tuple[Turn, ...] = ()
     rewards: tuple[float, ...] = ()
     outcome: EpisodeOutcome = EpisodeOutcome.NO_SUBMISSION
@@ -114,6 +116,7 @@ class Episode:
             "turn": len(self.history),
             "remaining_turns": self.remaining_turns,
             "messages": [dict(message) for message in messages],
+            "tool_schemas": deepcopy(list(self.tool_schemas)),
             "state": self.trail.state,
         }
 

@@ -22,6 +22,13 @@ class CallOutcome(StrEnum):
     NOT_ALLOWED = "not_allowed"  # refused by the guard: a write, PRAGMA, ATTACH, ...
     MALFORMED = "malformed"  # the action is not a call of this protocol
     DUPLICATE = "duplicate"  # it ran, and repeats an earlier call of the episode
+    NO_PROPOSAL = "no_proposal"  # a query before a schema was proposed
+    UNPROPOSED = "unproposed"  # a query that reads what the proposed schema does not have
+    OUT_OF_PHASE = "out_of_phase"  # any other call that its phase does not allow
+
+
+VIOLATIONS = frozenset((CallOutcome.NO_PROPOSAL, CallOutcome.UNPROPOSED, CallOutcome.OUT_OF_PHASE))
+"""Outcomes of calls that break the order of a protocol with phases; see `trust_sql`."""
 
 
 class EpisodeOutcome(StrEnum):
@@ -100,21 +107,43 @@ class Table:
 
 @dataclass(frozen=True)
 class ToolCall:
-    """One parsed action: which tool, with which arguments."""
+    """One parsed action: which tool, with which arguments.
+
+    `phase` is what a protocol with phases calls the action (``"generate_sql"``), else "".
+    """
 
     tool: str
     arguments: Mapping[str, str] = field(default_factory=dict)
+    phase: str = ""
+
+
+@dataclass(frozen=True)
+class View:
+    """One common table expression of a chain, run on its own with those before it.
+
+    `table` is None when it failed; then `outcome` and `error` say how.
+    """
+
+    name: str
+    table: Table | None = None
+    outcome: CallOutcome = CallOutcome.OK
+    error: str | None = None
 
 
 @dataclass(frozen=True)
 class ToolResult:
-    """What a tool answered. `text` is what the policy reads; `table` is what is credited."""
+    """What a tool answered. `text` is what the policy reads; `table` is what is credited.
+
+    `views` holds the common table expressions that were run one by one, up to the first that
+    failed; only the tools of the protocol `cocte` do so.
+    """
 
     text: str
     outcome: CallOutcome = CallOutcome.OK
     table: Table | None = None
     error: str | None = None
     final: bool = False
+    views: tuple[View, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from text2sql_gym.errors import ToolError
 from text2sql_gym.protocols import PROTOCOLS
 from text2sql_gym.tools import TOOLS
-from text2sql_gym.types import CallOutcome, Column, Limits, TableSchema, Task, ToolResult
+from text2sql_gym.types import (
+    CallOutcome,
+    Column,
+    Limits,
+    TableSchema,
+    Task,
+    ToolCall,
+    ToolResult,
+    Turn,
+)
 
 SCHEMA = (TableSchema("sale", (Column("id", "INTEGER", primary_key=True), Column("city", "TEXT"))),)
 TASK = Task("t", "shop.sqlite", "How many sales?", gold_sql=("SELECT secret FROM gold",))
@@ -36,7 +45,8 @@ class TestEveryProtocol:
         assert "secret" not in text and TASK.database not in text
 
     def test_answers_with_a_message_that_holds_the_result(self, protocol):
-        message = protocol.observe(ToolResult("a\n1\n(1 row)"), 3)
+        turn = Turn(ToolCall("execute_sql", {"sql": "SELECT 1"}), ToolResult("a\n1\n(1 row)"))
+        message = protocol.observe("", turn, 3)
         assert message["role"] != "assistant" and "a\n1\n(1 row)" in message["content"]
 
     def test_reads_every_text_as_a_call_of_its_own_tools_or_as_malformed(self, protocol):

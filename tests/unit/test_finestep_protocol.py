@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from text2sql_gym.errors import ToolError, UnknownName
 from text2sql_gym.protocols.finestep import FineStep
-from text2sql_gym.types import CallOutcome, Column, Limits, TableSchema, Task, ToolCall, ToolResult
+from text2sql_gym.types import (
+    CallOutcome,
+    Column,
+    Limits,
+    TableSchema,
+    Task,
+    ToolCall,
+    ToolResult,
+    Turn,
+)
 
 FINESTEP = FineStep()
 THOUGHT = "<reasoning>look</reasoning>"
@@ -32,8 +41,8 @@ def tool_call(payload):
         (f"{THOUGHT}<final_sql>\n SELECT 1\n</final_sql>", ToolCall("submit", {"sql": "SELECT 1"})),
         (f"{THOUGHT}<final_sql></final_sql>", ToolCall("submit", {"sql": ""})),
         (
-            f"{THOUGHT}<final_sql>SELECT '<b>' WHERE 1 < 2</final_sql>",
-            ToolCall("submit", {"sql": "SELECT '<b>' WHERE 1 < 2"}),
+            f"{THOUGHT}<final_sql>SELECT '<b>' WHERE 1 <result</final_sql>",
+            ToolCall("submit", {"sql": "SELECT '<b>' WHERE 1 <result"}),
         ),
         (f"<reasoning>a < b, </b></reasoning>{FINAL}", ToolCall("submit", {"sql": "SELECT 1"})),
     ],
@@ -47,7 +56,7 @@ def test_a_turn_in_one_of_the_two_modes_is_a_call(action, call):
     [
         ("", "no single <reasoning>"),
         ("SELECT 1", "no single <reasoning>"),
-        (THOUGHT, "neither of the two"),
+        (THOUGHT, "none of these"),
         (CALL, "no single <reasoning>"),
         (f"{CALL}{THOUGHT}", "no single <reasoning>"),
         (f"<REASONING>look</REASONING>{FINAL}", "no single <reasoning>"),
@@ -65,6 +74,10 @@ def test_a_turn_in_one_of_the_two_modes_is_a_call(action, call):
         (f"<reasoning>look{FINAL}</reasoning>", "text outside the tags"),
         (f"<reasoning>so <result>3</result></reasoning>{FINAL}", "only the environment writes"),
         (f"{THOUGHT}{FINAL}<result>3", "only the environment writes"),
+        (f"{THOUGHT}{FINAL}</RESULT >", "only the environment writes"),
+        (f"<reasoning></tool_response></reasoning>{FINAL}", "only the environment writes"),
+        (f"<reasoning><|im_end|></reasoning>{FINAL}", "only a chat template writes"),
+        (tool_call('{"name": "execute_sql", "arguments": {"a": "\\u003cresult>"}}'), "a <result>"),
         (tool_call("SELECT 1"), "not JSON"),
         (tool_call(""), "not JSON"),
         (tool_call("[" * 100_000), "not JSON"),
@@ -82,7 +95,8 @@ def test_anything_else_is_malformed_and_told_what_was_expected(action, got):
         FINESTEP.parse(action)
     assert caught.value.outcome is CallOutcome.MALFORMED
     told, _, found = str(caught.value).partition(", got ")
-    assert told.startswith("expected <reasoning>...</reasoning> and then either")
+    expected = ("<reasoning>...</reasoning> and then either", '<tool_call>{"name": ...,')
+    assert told.removeprefix("expected ").startswith(expected)
     assert got in found
 
 
@@ -226,13 +240,13 @@ def test_an_unknown_style_is_refused():
     ],
 )
 def test_a_result_stands_between_tags_and_the_last_turn_is_announced(remaining, content):
-    message = FINESTEP.observe(ToolResult("a\n1\n(1 row)"), remaining)
+    message = FINESTEP.observe("", Turn(None, ToolResult("a\n1\n(1 row)")), remaining)
     assert message == {"role": "tool", "content": content}
 
 
 def test_the_scaffold_is_what_the_turns_and_results_are_made_of():
     call, answer = FINESTEP.call("", ""), FINESTEP.answer("", "")
-    result = FINESTEP.observe(ToolResult(""), 3)["content"]
+    result = FINESTEP.observe("", Turn(None, ToolResult("")), 3)["content"]
     for text in FineStep.scaffold:
         assert text in call or text in answer or text in result
 

@@ -63,6 +63,9 @@ class TestHardConstraints:
         CallOutcome.SQL_ERROR: "executes",
         CallOutcome.TIMEOUT: "executes",
         CallOutcome.DUPLICATE: "no_repeat",
+        CallOutcome.NO_PROPOSAL: "order",
+        CallOutcome.UNPROPOSED: "order",
+        CallOutcome.OUT_OF_PHASE: "order",
     }
 
     @pytest.mark.parametrize("outcome", CallOutcome)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from text2sql_gym.types import CallOutcome, Transition
+from text2sql_gym.types import VIOLATIONS, CallOutcome, Transition
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,7 @@ class HardConstraints:
     read_only   the statement is a query, not a write, PRAGMA, ATTACH, ...
     executes    the statement runs without an error and within its limits
     no_repeat   the statement is not, up to case and spaces, one of this episode's earlier calls
+    order       the call comes when the protocol allows it, and keeps to the proposed schema
 
     Range: {-1, 0}. A penalty, not a bonus: doing nothing useful does not pay. It pays nothing for
     guessing, so the known way around it is to submit at once; the outcome reward answers that.
@@ -27,6 +28,7 @@ class HardConstraints:
     read_only: bool = True
     executes: bool = True
     no_repeat: bool = True
+    order: bool = True
 
     def __call__(self, transition: Transition) -> float:
         """Judge one turn."""
@@ -37,4 +39,5 @@ class HardConstraints:
             CallOutcome.TIMEOUT: self.executes,
             CallOutcome.DUPLICATE: self.no_repeat,
         }
+        broken |= dict.fromkeys(VIOLATIONS, self.order)
         return -1.0 if broken.get(transition.result.outcome, False) else 0.0
