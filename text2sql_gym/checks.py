@@ -2,6 +2,9 @@
 
     python -m text2sql_gym.checks --dataset spider --data-dir data/spider --split dev
 
+With ``--episodes`` every gold query is submitted in an episode of the environment instead: slower,
+and it leaves no part out.
+
 Exits with 0 when every task can earn the full reward, 1 when some cannot, 2 when the dataset
 cannot be loaded.
 """
@@ -22,10 +25,12 @@ from typing import Any
 from text2sql_gym.backends import open_backend
 from text2sql_gym.backends.base import Backend
 from text2sql_gym.datasets import DATASETS, load_tasks
+from text2sql_gym.env import Text2SQLEnv
 from text2sql_gym.errors import EnvironmentFault, GoldError, Text2SQLError, ToolError
 from text2sql_gym.matching import MATCHERS, Matcher
+from text2sql_gym.protocols.finestep import FineStep
 from text2sql_gym.registry import lookup
-from text2sql_gym.types import CallOutcome, Limits, Task
+from text2sql_gym.types import CallOutcome, EpisodeOutcome, Limits, Task
 
 
 class Problem(StrEnum):
@@ -140,6 +145,35 @@ def _check_gold(
         yield Problem.VOLATILE, f"depends on {', '.join(names)}"
 
 
+def play_tasks(
+    tasks: Iterable[Task], matcher: str | Matcher = "strict", limits: Limits = Limits()
+) -> Report:
+    """Submit every gold query in an episode of its own, through the whole environment.
+
+    Finds golds whose task cannot be reset to (`ERROR`) and golds whose episode does not end as a
+    match with the full outcome reward (`UNREWARDED`); it gives no warnings.
+    """
+    tasks = tuple(tasks)
+    with closing(Text2SQLEnv(tasks=tasks, matcher=matcher, limits=limits, max_turns=1)) as env:
+        return Report(len(tasks), tuple(found for task in tasks for found in _play(task, env)))
+
+
+def _play(task: Task, env: Text2SQLEnv) -> Iterator[Finding]:
+    if not task.gold_sql:
+        yield Finding(task.task_id, Problem.NO_GOLD, "the task has no gold query")
+    for sql in task.gold_sql:
+        try:
+            env.reset(options={"task_id": task.task_id})
+        except EnvironmentFault as error:
+            yield Finding(task.task_id, Problem.ERROR, str(error), sql)
+            continue
+        *_, info = env.step(FineStep.answer("the gold query", sql))
+        paid = info["reward_terms"]["execution_match"]
+        if info["outcome"] != EpisodeOutcome.MATCH or paid < 1.0:
+            detail = f"its episode ends as {info['outcome']} {info['error']}".rstrip()
+            yield Finding(task.task_id, Problem.UNREWARDED, detail, sql)
+
+
 _LITERAL = re.compile(r"'(?!now')[^']*'", re.IGNORECASE)
 _VOLATILE = re.compile(
     r"\bcurrent_(?:date|time|timestamp)\b|\brandom(?:blob)?\s*\(|(?<=[(,])\s*'now'|"
@@ -168,6 +202,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         default={},
         help='options of the loader as JSON, as {"skip_missing_databases": true}',
     )
+    parser.add_argument("--episodes", action="store_true", help="play every gold as an episode")
     parser.add_argument("--show", type=int, default=20, help="findings to print, -1 for all")
     return parser.parse_args(argv)
 
@@ -178,7 +213,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options: dict[str, Any] = given.options
         tasks = load_tasks(given.dataset, given.data_dir, given.split, **options)
-        report = check_tasks(tasks, given.matcher, Limits(**given.limits))
+        check = play_tasks if given.episodes else check_tasks
+        report = check(tasks, given.matcher, Limits(**given.limits))
     except Text2SQLError as error:
         print(error, file=sys.stderr)
         return 2

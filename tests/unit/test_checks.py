@@ -6,8 +6,9 @@ from contextlib import closing
 
 import pytest
 
-from text2sql_gym.checks import Problem, check_tasks, main
+from text2sql_gym.checks import Problem, check_tasks, main, play_tasks
 from text2sql_gym.errors import UnknownName
+from text2sql_gym.matching import Gold
 from text2sql_gym.types import Limits, Task
 
 LIMITS = Limits(vm_steps=2_000_000, compared_rows=50)
@@ -96,10 +97,39 @@ class NeverPleased:
         return 0.5
 
 
+class HalfPleased(NeverPleased):
+    """The same, with a gold result that an episode can be held over."""
+
+    def prepare(self, sql, database, limits):
+        return Gold(sql, database.execute(sql, max_rows=1))
+
+
 def test_a_gold_that_does_not_match_itself_is_reported(database):
     report = check_tasks([Task("one", database, "?", ("SELECT 1",))], NeverPleased())
     assert [found.problem for found in report.findings] == [Problem.UNREWARDED]
     assert report.without_full_reward == ("one",)
+
+
+def test_golds_played_as_episodes_are_paid_or_reported_with_the_reason(database):
+    golds = {
+        "paid": ("SELECT COUNT(*) FROM t", "SELECT a FROM t WHERE a > 99"),
+        "broken": ("SELECT a FROM lost",),
+        "without": (),
+        "unwritable": ("SELECT '</final_sql>' FROM t WHERE a = 1",),
+    }
+    tasks = [Task(name, database, "?", sqls) for name, sqls in golds.items()]
+    report = play_tasks(tasks, limits=LIMITS)
+    assert [(found.task_id, found.problem) for found in report.findings] == [
+        ("broken", Problem.ERROR), ("without", Problem.NO_GOLD), ("unwritable", Problem.UNREWARDED)
+    ]
+    assert "no such table: lost" in report.findings[0].detail
+    assert "its episode ends as no_submission expected" in report.findings[2].detail
+    assert check_tasks(tasks[3:], limits=LIMITS).findings == ()  # the protocol cannot write it
+
+
+def test_episodes_are_judged_by_the_matcher_that_is_given(database):
+    (found,) = play_tasks([Task("one", database, "?", ("SELECT 1",))], HalfPleased()).findings
+    assert (found.problem, found.detail) == (Problem.UNREWARDED, "its episode ends as mismatch")
 
 
 def test_findings_keep_the_order_of_the_tasks_over_several_databases(database, tmp_path):
@@ -166,6 +196,13 @@ def test_the_command_exits_with_1_when_a_task_cannot_be_won(folder, capsys):
 def test_the_command_exits_with_2_when_the_data_is_missing(tmp_path, capsys):
     assert run(tmp_path) == 2
     assert str(tmp_path / "train.jsonl") in capsys.readouterr().err
+
+
+def test_the_command_plays_episodes_on_request(folder, capsys):
+    write(folder, "SELECT a FROM t WHERE a > 5", "SELECT '</final_sql>' FROM t")
+    assert run(folder) == 0
+    assert run(folder, "--episodes") == 1
+    assert "problems: unrewarded 1\n" in capsys.readouterr().out
 
 
 def test_limits_and_options_are_given_as_json(folder):

@@ -96,6 +96,24 @@ def test_spider_dk_finds_its_own_and_spiders_databases(spider):
     assert Path(old.database) == spider / "database/shop/shop.sqlite"
 
 
+def test_the_variants_are_found_where_their_repositories_put_them(spider):
+    for old, new in [
+        ("spider/variants/spider_syn_dev.json", "Spider-Syn/Spider-Syn/dev.json"),
+        ("spider_dk", "Spider-DK"),
+    ]:
+        (spider.parent / new).parent.mkdir(parents=True, exist_ok=True)
+        (spider.parent / old).rename(spider.parent / new)
+    assert load_tasks("spider", spider, "syn")[0].question == "What count?"
+    new, _ = load_tasks("spider", spider, "dk")
+    assert Path(new.database) == spider.parent / "Spider-DK/database/new_shop/new_shop.sqlite"
+
+
+def test_the_folder_of_spiders_archive_is_found_in_its_parent(spider):
+    spider.rename(spider.parent / "spider_data")
+    (task,) = load_tasks("spider", spider.parent, "test")
+    assert Path(task.database) == spider.parent / "spider_data/test_database/shop/shop.sqlite"
+
+
 def test_spiders_test_split_has_its_own_databases(spider):
     (task,) = load_tasks("spider", spider, "test")
     assert Path(task.database) == spider / "test_database/shop/shop.sqlite"
@@ -135,6 +153,69 @@ def test_several_golds_are_all_kept(bird):
     assert load_tasks("bird", bird, "dev")[0].gold_sql == ("SELECT 1", "SELECT 2")
 
 
+def test_a_bird_record_that_stands_twice_is_one_task(bird):
+    record = bird_record(question_id=7, difficulty="simple")
+    write_json(bird / "mini_dev_sqlite.json", [record, bird_record(question_id=9), record])
+    tasks = load_tasks("bird", bird, "mini_dev")
+    assert [task.task_id for task in tasks] == ["bird/mini_dev/7", "bird/mini_dev/9"]
+    assert tasks[0].gold_sql == ("SELECT COUNT(*) FROM t",)
+
+
+def test_two_bird_questions_with_one_id_are_refused(bird):
+    records = [bird_record(question_id=7), bird_record(question_id=7, question="How few?")]
+    write_json(bird / "dev.json", records)
+    with pytest.raises(DatasetError, match="bird/dev/7: two different questions"):
+        load_tasks("bird", bird, "dev")
+
+
+def test_birds_queries_for_ties_are_accepted_on_request(bird):
+    with pytest.raises(DatasetError, match=f"{bird}/dev_tied_append.json.*https://"):
+        load_tasks("bird", bird, "dev", tied=True)
+    all_of_them = bird_record(question_id=9, SQL="SELECT a FROM t")
+    write_json(bird / "dev_tied_append.json", [all_of_them, bird_record(question_id=99)])
+    first, second = load_tasks("bird", bird, "dev", tied=True)
+    assert first.gold_sql == ("SELECT COUNT(*) FROM t",)
+    assert second.gold_sql == ("SELECT COUNT(*) FROM t", "SELECT a FROM t")
+    assert load_tasks("bird", bird, "dev")[1].gold_sql == ("SELECT COUNT(*) FROM t",)
+
+
+def of_bytes(raw):
+    return lambda path: path.write_bytes(raw)
+
+
+def cut_off(path):
+    raw = path.read_bytes()
+    path.write_bytes(raw[: len(raw) // 2])
+
+
+@pytest.mark.parametrize(
+    ("breaks", "message"),
+    [
+        (of_bytes(b""), "is empty"),
+        (of_bytes(b"PK\x03\x04" * 100), "is no SQLite database"),
+        (of_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), "git lfs pull"),
+        (cut_off, r"is cut off: 4096 of 8192 bytes"),
+    ],
+)
+@pytest.mark.parametrize("skip", [False, True])
+def test_a_database_file_that_is_broken_is_named_with_what_is_wrong(bird, breaks, message, skip):
+    path = bird / "dev_databases/shop/shop.sqlite"
+    breaks(path)
+    with pytest.raises(DatasetError, match=f"{path} .*{message}.*https://"):
+        load_tasks("bird", bird, "dev", skip_missing_databases=skip)
+
+
+def test_a_page_of_65536_bytes_is_not_taken_for_one_of_1(bird):
+    path = bird / "dev_databases/shop/shop.sqlite"
+    path.unlink()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript("PRAGMA page_size = 65536; CREATE TABLE t (a)")
+    assert load_tasks("bird", bird, "dev")
+    cut_off(path)
+    with pytest.raises(DatasetError, match="65536 of 131072 bytes"):
+        load_tasks("bird", bird, "dev")
+
+
 @pytest.mark.parametrize("dataset", ["spider", "bird"])
 class TestWhatIsMissingOrBroken:
     def test_no_folder_given(self, dataset):
@@ -154,9 +235,9 @@ class TestWhatIsMissingOrBroken:
             load_tasks(dataset, tmp_path, "trains")
 
     @pytest.mark.parametrize("content", ["[{", '{"a": 1}', "[1]", "\udcff"])
-    def test_a_broken_file_is_named(self, dataset, tmp_path, content):
+    def test_a_broken_file_is_named_with_how_to_get_it(self, dataset, tmp_path, content):
         (tmp_path / "dev.json").write_bytes(content.encode("utf-8", "surrogateescape"))
-        with pytest.raises(DatasetError, match="dev.json"):
+        with pytest.raises(DatasetError, match=f"{tmp_path}/dev.json.*https://"):
             load_tasks(dataset, tmp_path, "dev")
 
     @pytest.mark.parametrize("key", ["db_id", "question", "gold"])
@@ -164,7 +245,20 @@ class TestWhatIsMissingOrBroken:
         record = spider_record(SQL="SELECT 1")
         gone = ("query", "SQL") if key == "gold" else (key,)
         write_json(tmp_path / "dev.json", [{k: v for k, v in record.items() if k not in gone}])
-        with pytest.raises(DatasetError, match=gone[0]):
+        with pytest.raises(DatasetError, match=f"{tmp_path}/dev.json, record 0: .*{gone[0]}"):
+            load_tasks(dataset, tmp_path, "dev")
+
+    @pytest.mark.parametrize("blank", ["", " \n", ["SELECT 1", ""]])
+    def test_a_gold_query_that_is_blank_is_no_missing_gold(self, dataset, tmp_path, blank):
+        key = "query" if dataset == "spider" else "SQL"
+        record = {"db_id": "shop", "question": "?", key: blank}
+        write_json(tmp_path / "dev.json", [record])
+        with pytest.raises(DatasetError, match="record 0: the text under .* is blank"):
+            load_tasks(dataset, tmp_path, "dev")
+
+    def test_a_value_of_another_type_is_named_with_its_type(self, dataset, tmp_path):
+        write_json(tmp_path / "dev.json", [{**spider_record(SQL="SELECT 1"), "question": 5}])
+        with pytest.raises(DatasetError, match=r"text under .*question; .*question \(int\)"):
             load_tasks(dataset, tmp_path, "dev")
 
 

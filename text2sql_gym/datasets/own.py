@@ -108,4 +108,5 @@ def _questions(file: Path, random: Random, count: int) -> tuple[Question, ...]:
             connection.set_progress_handler(lambda: 1, _ENGINE_STEPS)
             return make_questions(profile, connection, random, count)
     except sqlite3.Error as error:
-        raise DatasetError(f"own: cannot read {file} as an SQLite database: {error}") from error
+        problem = f"own: cannot read {file} as an SQLite database: {error}"
+        raise DatasetError(f"{problem}. {_HOW}") from error

@@ -56,7 +56,7 @@ def load_records(
         for number, record in enumerate(_read(path))
     ]
     _refuse_repeated_ids(tasks, path)
-    return with_databases(tasks, "records", skip_missing=skip_missing_databases)
+    return with_databases(tasks, "records", _HOW, skip_missing=skip_missing_databases)
 
 
 def _folders(root: Path, split: str) -> list[Path]:
@@ -67,7 +67,7 @@ def _folders(root: Path, split: str) -> list[Path]:
 def _read(path: Path) -> Sequence[Mapping[str, Any]]:
     if path.suffix == ".jsonl":
         return _read_lines(path)
-    return _read_parquet(path) if path.suffix == ".parquet" else read_records(path)
+    return _read_parquet(path) if path.suffix == ".parquet" else read_records(path, _HOW)
 
 
 def _read_lines(path: Path) -> list[Mapping[str, Any]]:
@@ -75,7 +75,7 @@ def _read_lines(path: Path) -> list[Mapping[str, Any]]:
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"cannot read {path}: {error}") from error
+        raise DatasetError(f"cannot read {path}: {error}. {_HOW}") from error
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -98,7 +98,7 @@ def _read_parquet(path: Path) -> list[Mapping[str, Any]]:
     try:
         rows: list[Mapping[str, Any]] = parquet.read_table(path).to_pylist()
     except (OSError, ValueError) as error:  # pyarrow's own errors derive from ValueError
-        raise DatasetError(f"cannot read {path}: {error}") from error
+        raise DatasetError(f"cannot read {path}: {error}. {_HOW}") from error
     return rows
 
 

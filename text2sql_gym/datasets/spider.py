@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +20,29 @@ from text2sql_gym.types import Task
 
 _HOW = (
     "Spider: https://yale-lily.github.io/spider; unpack it so that the folder holds "
-    "train_spider.json, dev.json and database/<db_id>/<db_id>.sqlite."
+    "train_spider.json, dev.json and database/<db_id>/<db_id>.sqlite. Its variants: "
+    "https://github.com/ygan/Spider-Syn, https://github.com/ygan/Spider-DK, "
+    "https://zenodo.org/records/5205322 (Spider-Realistic), beside it or in it."
 )
+
+_DK = ("Spider-DK.json", "../spider_dk/Spider-DK.json", "../Spider-DK/Spider-DK.json")
 
 SPLITS: Mapping[str, tuple[str, ...]] = {
     "train": ("train_spider.json",),
     "train_others": ("train_others.json",),
     "dev": ("dev.json",),
     "test": ("test_data/test.json", "test.json"),
-    "syn": ("variants/spider_syn_dev.json", "spider_syn_dev.json", "Spider-Syn/dev.json"),
+    "syn": (
+        "variants/spider_syn_dev.json",
+        "spider_syn_dev.json",
+        "Spider-Syn/dev.json",
+        "../Spider-Syn/Spider-Syn/dev.json",
+    ),
     "syn_train": (
         "variants/spider_syn_train.json",
         "spider_syn_train.json",
         "Spider-Syn/train_spider.json",
+        "../Spider-Syn/Spider-Syn/train_spider.json",
     ),
     "realistic": (
         "variants/spider_realistic.json",
@@ -42,10 +52,9 @@ SPLITS: Mapping[str, tuple[str, ...]] = {
     "dk": (
         "variants/spider_dk.json",
         "spider_dk.json",
-        "Spider-DK.json",
-        "../spider_dk/Spider-DK.json",
+        *_DK,
     ),
-    "dk_new": ("Spider-DK.json", "../spider_dk/Spider-DK.json"),
+    "dk_new": _DK,
 }
 """Where each split lies, relative to Spider's folder; the first file that exists is read.
 
@@ -64,25 +73,25 @@ def load_spider(
 ) -> tuple[Task, ...]:
     """Load one split (see `SPLITS`) in the order of its file; the id is the position in it.
 
-    `data_dir` is Spider's folder or its parent. `Task.difficulty` is Spider's own hardness of the
-    first gold query, computed by `hardness` since the files do not state it.
+    `data_dir` is Spider's folder, also one named ``spider_data`` as in the archive, or its parent.
+    `Task.difficulty` is Spider's own hardness of the first gold query, computed by `hardness` since
+    the files do not state it.
     """
     files = lookup(SPLITS, split, "split of spider")
     root = _root(require_dir(data_dir, "spider", _HOW))
     path = first_existing([root / name for name in files], "spider", _HOW)
     folders = _database_folders(root, path, split)
-    records = read_records(path)
-    ids = [text_of(record, ["db_id"], f"{path}, record {n}") for n, record in enumerate(records)]
-    databases = {db_id: _database(db_id, folders) for db_id in dict.fromkeys(ids)}
-    tasks = (
-        _task(record, f"spider/{split}/{number}", db_id, databases[db_id])
-        for number, (record, db_id) in enumerate(zip(records, ids, strict=True))
-    )
-    return with_databases(tasks, "spider", skip_missing=skip_missing_databases)
+    where = f"{path}, record {{}}"
+    tasks = [
+        _task(record, f"spider/{split}/{number}", where.format(number), folders)
+        for number, record in enumerate(read_records(path, _HOW))
+    ]
+    return with_databases(tasks, "spider", _HOW, skip_missing=skip_missing_databases)
 
 
 def _root(folder: Path) -> Path:
-    return folder / "spider" if (folder / "spider").is_dir() else folder
+    inside = (folder / name for name in ("spider", "spider_data"))
+    return next((path for path in inside if path.is_dir()), folder)
 
 
 def _database_folders(root: Path, questions: Path, split: str) -> list[Path]:
@@ -95,17 +104,18 @@ def _database_folders(root: Path, questions: Path, split: str) -> list[Path]:
     return [questions.parent / "database", root / "database"]
 
 
-def _database(db_id: str, folders: list[Path]) -> str:
+def _database(db_id: str, folders: Sequence[Path]) -> str:
     paths = [folder / db_id / f"{db_id}.sqlite" for folder in folders]
     return str(next((path for path in paths if path.is_file()), paths[-1]).resolve())
 
 
-def _task(record: Mapping[str, Any], task_id: str, db_id: str, database: str) -> Task:
-    golds = golds_of(record, ["query", "SQL"], task_id)
+def _task(record: Mapping[str, Any], task_id: str, where: str, folders: Sequence[Path]) -> Task:
+    db_id = text_of(record, ["db_id"], where)
+    golds = golds_of(record, ["query", "SQL"], where)
     return Task(
         task_id=task_id,
-        database=database,
-        question=text_of(record, _QUESTION_KEYS, task_id).strip(),
+        database=_database(db_id, folders),
+        question=text_of(record, _QUESTION_KEYS, where).strip(),
         gold_sql=golds,
         difficulty=hardness(golds[0]),
         source="spider",
