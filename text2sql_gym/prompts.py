@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from text2sql_gym.display import neutral
+from text2sql_gym.registry import lookup
+from text2sql_gym.remembered import by_identity
 from text2sql_gym.types import Column, ForeignKey, Schema, TableSchema
 
 
@@ -76,3 +79,12 @@ def engine_of(url: str) -> str:
 
 
 SCHEMA_STYLES: dict[str, Callable[[Schema], str]] = {"ddl": ddl, "compact": compact}
+
+
+@by_identity(256)
+def shown_schema(schema: Schema, style: str) -> str:
+    """Write a schema in one of `SCHEMA_STYLES` so that no name in it can be read as a tag.
+
+    Remembered: the prompts of all tasks of a database share it.
+    """
+    return neutral(lookup(SCHEMA_STYLES, style, "schema style")(schema))

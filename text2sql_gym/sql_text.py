@@ -7,13 +7,15 @@ from functools import lru_cache
 
 _TOKEN = re.compile(
     r"""
-      (?: \s | --[^\n]* | /\*.*?(?:\*/|\Z) )+                  # says nothing
-    | (?P<quoted> \w* '(?:[^']+|'')*(?:'|\Z)                   # 'text', x'00'
-                | "(?:[^"]+|"")*(?:"|\Z) | `[^`]*(?:`|\Z) | \[[^\]]*(?:\]|\Z) )
-    | (?P<word> \w+ | . )
+      \w+ (?: '(?:[^']+|'')*(?:'|\Z) )?                        # word, 1, x'00'
+    | '(?:[^']+|'')*(?:'|\Z) | "(?:[^"]+|"")*(?:"|\Z) | `[^`]*(?:`|\Z) | \[[^\]]*(?:\]|\Z)
+    | --[^\n]* | /\*.*?(?:\*/|\Z)                              # says nothing
+    | \S
     """,
     re.VERBOSE | re.DOTALL,
 )
+_PLAIN_TOKEN = re.compile(r"\w+|\S")
+_NOT_PLAIN = re.compile(r"['\"`\[]|--|/\*")
 
 
 def normalized(sql: str) -> str:
@@ -27,8 +29,14 @@ def normalized(sql: str) -> str:
 
 
 def _normalized(sql: str) -> str:
-    tokens = (found["quoted"] or (found["word"] or "").lower() for found in _TOKEN.finditer(sql))
-    return " ".join(filter(None, tokens)).rstrip("; ")
+    if not _NOT_PLAIN.search(sql):
+        return " ".join(_PLAIN_TOKEN.findall(sql)).lower().rstrip("; ")
+    tokens = [
+        token if "'" in token or token[0] in '"`[' else token.lower()
+        for token in _TOKEN.findall(sql)
+        if not token.startswith(("--", "/*"))
+    ]
+    return " ".join(tokens).rstrip("; ")
 
 
 _SHORT = 1_000  # characters up to which a normal form is worth remembering

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from text2sql_gym.display import neutral
-from text2sql_gym.prompts import SCHEMA_STYLES, engine_of
+from text2sql_gym.prompts import engine_of, shown_schema
 from text2sql_gym.protocols.base import Message
 from text2sql_gym.types import Schema, Task
 
@@ -34,7 +34,7 @@ def where_to_look(task: Task, tools: tuple[str, ...], option: str) -> str:
 def question_message(task: Task, schema: Schema, option: str, style: str = "ddl") -> Message:
     """The user's message: the schema unless it is unknown, and the question with its evidence."""
     asked = neutral(f"{task.question}{_evidence(task)}")
-    shown = neutral(SCHEMA_STYLES[style](schema)) if option == "full" else ""
+    shown = shown_schema(schema, style) if option == "full" else ""
     if style == "compact":
         return {"role": "user", "content": f"{shown}\n{asked}".lstrip()}
     above = f"Database schema:\n{shown}\n\n" if shown else ""

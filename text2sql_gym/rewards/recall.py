@@ -12,10 +12,16 @@ look-up of a filter value shows none of the answer (recall 0). `progress` pays e
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import chain
 
+from text2sql_gym.remembered import by_identity
 from text2sql_gym.types import CallOutcome, Cell, Table, ToolResult, Transition
 
 Recall = Callable[[Table, Table], float]
+
+_REMEMBERED_CELLS = 2_000
+"""cells of the largest gold result whose canonical cells are remembered"""
 
 
 def cell_recall(transition: Transition) -> float:
@@ -61,11 +67,40 @@ def _best(result: ToolResult, transition: Transition, recall: Recall) -> float:
 
 
 def _cells_shown(table: Table, gold: Table) -> float:
-    wanted = {_canonical(value) for row in gold.rows for value in row}
-    if not wanted:
+    small = len(gold.rows) * len(gold.columns) <= _REMEMBERED_CELLS
+    wanted = _known_wanted(gold) if small else _Wanted.of(gold)
+    if not wanted.cells:
         return float(not table.rows)
-    found = {_canonical(value) for row in table.rows for value in row}
-    return len(wanted & found) / len(wanted)
+    return len(wanted.cells & wanted.candidates(table)) / len(wanted.cells)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """The distinct cells of a gold result, and between what its numbers lie (nowhere: 1 to 0)."""
+
+    cells: frozenset[Cell]
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, gold: Table) -> _Wanted:
+        cells = frozenset(map(_canonical, chain.from_iterable(gold.rows)))
+        numbers = [cell for cell in cells if isinstance(cell, int | float)]
+        low, high = min(numbers, default=1.0), max(numbers, default=0.0)
+        # a number may have been rounded away from them
+        return cls(cells, low - abs(low) * 1e-5, high + abs(high) * 1e-5)
+
+    def candidates(self, table: Table) -> set[Cell]:
+        """Cells of `table`; to write a number to 6 digits is slow, so most are left out."""
+        return {
+            _canonical(cell)
+            for cell in set(chain.from_iterable(table.rows))
+            if not isinstance(cell, _NUMBER) or not (cell < self.low or cell > self.high)
+        }
+
+
+_NUMBER = (int, float)
+_known_wanted = by_identity(1_000)(_Wanted.of)
 
 
 def _columns_shown(table: Table, gold: Table) -> float:
@@ -85,5 +120,7 @@ def _canonical(value: Cell) -> Cell:
         return value.strip().lower()
     if value is None or isinstance(value, bytes):
         return value
+    if isinstance(value, int) and -1_000_000 < value < 1_000_000:
+        return value  # all of its digits count
     # no two NaN are equal, yet a NaN shown is a NaN found
     return float(f"{value:.6g}") if value == value else "nan"
