@@ -58,7 +58,7 @@ def _episode(
         observation, _, terminated, truncated, info = env.step(turn)
         ids = chat.turn_ids(turn)
         completion = Completion(ids, (0.0,) * len(ids), turn)
-        steps.append(record_step(context_ids, completion, observation, info, env.scheme))
+        steps.append(record_step(context_ids, completion, observation, info, env))
         if terminated or truncated:
             ended = Ended.SUBMITTED if terminated else Ended.STEP_LIMIT
             break

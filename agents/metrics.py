@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from agents.types import Ended, Group, Trajectory
-from text2sql_gym.types import CallOutcome
+from agents.types import Ended, Group, Step, Trajectory
+from text2sql_gym.episode import call_key
+from text2sql_gym.types import CallOutcome, ToolCall
 
 _ERRORS = (
     CallOutcome.SQL_ERROR,
@@ -27,7 +28,7 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
     ex                execution match, share of attempts whose submission is right
     pass_at_group     share of tasks with at least one right attempt
     calls             tool calls per attempt, the submission and malformed turns left out
-    redundant_calls   calls per attempt that repeat an earlier call of the attempt
+    redundant_calls   calls per attempt that `redundant` names: repeats, and what shows nothing new
     error_calls       turns per attempt that ended in an error, a refusal or a malformed action
     sampled_tokens    tokens sampled per attempt
     submitted         share of attempts that ended with a submission
@@ -45,20 +46,47 @@ def rollout_metrics(groups: Sequence[Group]) -> dict[str, float]:
 
 def attempt_metrics(attempt: Trajectory) -> dict[str, float]:
     """The numbers of one attempt; `rollout_metrics` says what they mean."""
-    outcomes = [step.call_outcome for step in attempt.steps]
-    calls = [
-        step
-        for step in attempt.steps
-        if step.tool not in ("", "submit") and step.call_outcome != CallOutcome.MALFORMED
-    ]
+    errors = sum(step.call_outcome in _ERRORS for step in attempt.steps)
     return {
         "ex": float(attempt.outcome == "match"),
-        "calls": float(len(calls)),
-        "redundant_calls": float(outcomes.count(CallOutcome.DUPLICATE)),
-        "error_calls": float(sum(outcome in _ERRORS for outcome in outcomes)),
+        "calls": float(sum(map(is_call, attempt.steps))),
+        "redundant_calls": float(sum(redundant(attempt.steps))),
+        "error_calls": float(errors),
         "sampled_tokens": float(sum(len(step.completion.token_ids) for step in attempt.steps)),
         "submitted": float(attempt.ended is Ended.SUBMITTED),
     }
+
+
+def is_call(step: Step) -> bool:
+    """Whether a turn was a tool call: no submission, and well formed."""
+    return step.tool not in ("", "submit") and step.call_outcome != CallOutcome.MALFORMED
+
+
+def redundant(steps: Sequence[Step]) -> list[bool]:
+    """For each turn, whether it is a call that a policy with a memory could have left out.
+
+    A call (see `is_call`) is redundant when
+
+    - it repeats an earlier call of the attempt, up to case, white space and comments, whether
+      that one ran or failed; or
+    - it was answered with what an earlier call had been answered already: the same columns and
+      rows as shown, read from the same tables, or the same error.
+
+    So the first look at anything is never redundant, needed or not: the gold query does not
+    enter. Nor is a call that shows a part of what was seen, since which part is news. A call in
+    error may be redundant too, and then counts as both.
+    """
+    found, calls, answers = [], set(), set()
+    for step in steps:
+        if not is_call(step):
+            found.append(False)
+            continue
+        key = call_key(ToolCall(step.tool, step.arguments))
+        repeats = step.call_outcome == CallOutcome.DUPLICATE or key in calls
+        found.append(repeats or (step.shown != "" and step.shown in answers))
+        calls.add(key)
+        answers.add(step.shown)
+    return found
 
 
 class MetricsFile:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.chat import Chat
+from agents.digests import answer_digest, shown_digest
 from agents.policies.base import Policy
+from agents.stopwatch import Stopwatch
 from agents.types import Completion, Ended, Group, Step, Trajectory
 from text2sql_gym.env import Text2SQLEnv
-from text2sql_gym.rewards import RewardScheme
 
 
 @dataclass
@@ -30,7 +31,8 @@ class Collector:
 
     Turns that are complete are stepped and extended while the other episodes go on generating,
     so none waits for another. The result depends on `seed` and the policy, not on the order in
-    which episodes end.
+    which episodes end. `watch` has the seconds that the last call of `collect` spent in generation
+    (the policy), sql (the environment: prompts, statements, judging) and encode (texts to tokens).
     """
 
     def __init__(self, make_env: Callable[[], Text2SQLEnv], chat: Chat, *, rows: int) -> None:
@@ -39,6 +41,7 @@ class Collector:
         self._make_env = make_env
         self._envs: list[Text2SQLEnv] = []
         self._idle: list[Text2SQLEnv] = []
+        self.watch = Stopwatch()
 
     def close(self) -> None:
         """Close the environments, also those of episodes that an error left unfinished."""
@@ -61,14 +64,16 @@ class Collector:
         """
         if group_size > self._rows:
             raise ValueError(f"group_size {group_size} exceeds the policy's {self._rows} rows")
-        self._idle = list(self._envs)
+        self._idle, self.watch = list(self._envs), Stopwatch()
         waiting = deque(enumerate(task_ids))
         running: dict[int, _Attempt] = {}
         ended: dict[int, list[tuple[int, Trajectory]]] = {}
         while waiting or running:
             while waiting and len(running) + group_size <= self._rows:
                 running |= self._open(policy, *waiting.popleft(), group_size, seed)
-            for handle, completion in policy.advance():
+            with self.watch("generation"):
+                turns = policy.advance()
+            for handle, completion in turns:
                 trajectory = self._turn(policy, handle, running[handle], completion)
                 if trajectory is not None:
                     attempt = running.pop(handle)
@@ -83,9 +88,11 @@ class Collector:
         attempts = []
         for _ in range(group_size):
             env = self._idle.pop() if self._idle else self._new_env()
-            _, info = env.reset(options={"task_id": task_id})
+            with self.watch("sql"):
+                _, info = env.reset(options={"task_id": task_id})
             attempts.append(_Attempt(place, env, (), info))
-        prompt_ids = self._chat.prompt_ids(attempts[0].info["messages"])
+        with self.watch("encode"):
+            prompt_ids = self._chat.prompt_ids(attempts[0].info["messages"])
         seeds = [(seed << 24) + place * group_size + member for member in range(group_size)]
         handles = policy.open(prompt_ids, seeds)
         for attempt in attempts:
@@ -103,16 +110,18 @@ class Collector:
         if not completion.token_ids:  # the observation filled the context: there was no turn
             policy.close(handle)
             return _trajectory(attempt, Ended.TOKEN_LIMIT)
-        observation, _, terminated, truncated, info = attempt.env.step(completion.text)
+        with self.watch("sql"):
+            observation, _, terminated, truncated, info = attempt.env.step(completion.text)
         attempt.steps.append(
-            record_step(attempt.context_ids, completion, observation, info, attempt.env.scheme)
+            record_step(attempt.context_ids, completion, observation, info, attempt.env)
         )
         attempt.info = info
-        ended = _ended(terminated, truncated, completion.stopped)
+        ended = how_it_ended(terminated, truncated, completion.stopped)
         if ended is not None:
             policy.close(handle)
             return _trajectory(attempt, ended)
-        attempt.context_ids = self._chat.message_ids(info["messages"][0])
+        with self.watch("encode"):
+            attempt.context_ids = self._chat.message_ids(info["messages"][0])
         policy.extend(handle, attempt.context_ids)
         return None
 
@@ -122,10 +131,10 @@ def record_step(
     completion: Completion,
     observation: str,
     info: dict[str, Any],
-    scheme: RewardScheme,
+    env: Text2SQLEnv,
 ) -> Step:
-    """Put one turn and the environment's answer to it into a `Step`."""
-    terms = info["reward_terms"]
+    """Put one turn and the answer of `env`, which has just taken it, into a `Step`."""
+    terms, scheme, turn = info["reward_terms"], env.scheme, env.last_turn
     return Step(
         context_ids=context_ids,
         completion=completion,
@@ -135,10 +144,14 @@ def record_step(
         reward_terms=terms,
         call_outcome=info["call_outcome"],
         tool=info["tool"],
+        arguments=turn.call.arguments if turn.call else {},
+        shown=shown_digest(turn),
+        answer=answer_digest(turn),
     )
 
 
-def _ended(terminated: bool, truncated: bool, stopped: bool) -> Ended | None:
+def how_it_ended(terminated: bool, truncated: bool, stopped: bool) -> Ended | None:
+    """Why an attempt is over after a turn; None when it goes on."""
     if terminated:
         return Ended.SUBMITTED
     if truncated:

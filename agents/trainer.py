@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from agents.credit.base import Credit, Estimator, assign
 from agents.likelihood import token_logprobs
 from agents.losses import Objective, Totals, policy_loss
 from agents.metrics import rollout_metrics
+from agents.stopwatch import Stopwatch
 from agents.types import Group
 
 Metrics = dict[str, float]
@@ -64,19 +64,25 @@ class Trainer:
             weight_decay=optimization.weight_decay,
         )
         self.steps = 0
+        self.credits: list[Credit] = []
+        """the credit of each group of the last update"""
 
     def update(self, groups: Sequence[Group]) -> Metrics:
         """Credit the groups and take `minibatches` optimiser steps.
 
+        The metrics are those of `rollout_metrics` and of the losses, and the seconds spent in
+        credit, assemble, logprobs (the forward pass with the loss), backward and optimizer.
         Groups whose credit is zero on every step teach nothing and are left out; if that is all
         of them, the weights stay as they are.
 
         Raises `TrainingError` on a loss or gradient that is not finite, before it is applied;
         the minibatches before it have been.
         """
-        watch = Stopwatch()
+        watch = Stopwatch(settled(self.model.device))
         with watch("credit"):
-            credits = assign(self.estimator, [group.signals() for group in groups])
+            credits = self.credits = assign(
+                self.estimator, [group.signals() for group in groups]
+            )
             kept = [
                 (group, credit)
                 for group, credit in zip(groups, credits, strict=True)
@@ -86,9 +92,8 @@ class Trainer:
         if kept:
             with watch("assemble"):
                 batch = assemble(*map(list, zip(*kept, strict=True)))
-            with watch("train"):
-                metrics |= self._optimize(batch)
-        return metrics | {f"seconds_{name}": spent for name, spent in watch.seconds.items()}
+            metrics |= self._optimize(batch, watch)
+        return metrics | watch.metrics()
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs besides the weights."""
@@ -99,30 +104,33 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.steps = state["steps"]
 
-    def _optimize(self, batch: Batch) -> Metrics:
+    def _optimize(self, batch: Batch, watch: Stopwatch) -> Metrics:
         count = min(self.optimization.minibatches, len(batch.mask_BT))
         parts = [range(part, len(batch.mask_BT), count) for part in range(count)]
         self.model.train()
         try:
-            steps = [self._step(batch.rows(part)) for part in parts]
+            steps = [self._step(batch.rows(part), watch) for part in parts]
         finally:
             self.model.eval()
         names = dict.fromkeys(name for step in steps for name in step)
         return {name: sum(step.get(name, 0.0) for step in steps) / count for name in names}
 
-    def _step(self, batch: Batch) -> Metrics:
+    def _step(self, batch: Batch, watch: Stopwatch) -> Metrics:
         """One optimiser step on a minibatch, its gradient summed over micro-batches."""
         sums: Metrics = {}
         self.optimizer.zero_grad(set_to_none=True)  # what a step that failed has left
         tokens = float(batch.mask_BT.sum())
         for index in batch.micro_batches(self.optimization.token_budget):
-            loss, metrics = self._loss(batch, batch.rows(index), tokens)
+            with watch("logprobs"):
+                loss, metrics = self._loss(batch, batch.rows(index), tokens)
             if not torch.isfinite(loss):
                 raise TrainingError(f"the loss is {float(loss)} at optimiser step {self.steps}")
-            loss.backward()  # type: ignore[no-untyped-call]
+            with watch("backward"):
+                loss.backward()  # type: ignore[no-untyped-call]
             for name, value in {**metrics, "loss": loss.detach()}.items():
                 sums[name] = sums.get(name, 0.0) + float(value)
-        sums["grad_norm"] = self.apply_gradients()
+        with watch("optimizer"):
+            sums["grad_norm"] = self.apply_gradients()
         return sums
 
     def apply_gradients(self) -> float:
@@ -165,20 +173,9 @@ class Trainer:
         return total, metrics
 
 
-class Stopwatch:
-    """Seconds spent, by name."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        """Add the time of the block to `name`."""
-        begin = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
+def settled(device: torch.device) -> Callable[[], None]:
+    """What waits for a device that works ahead of the program; a CPU does not."""
+    return partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
 
 
 def _teaches(credit: Credit) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -40,7 +40,10 @@ class Step:
     """One turn: the tokens that were new to the policy, what it sampled, and what that earned.
 
     `context_ids` is the prompt on the first step, the rendered observation on later ones; the
-    concatenation over the steps is the token sequence of the attempt.
+    concatenation over the steps is the token sequence of the attempt. `arguments` are those of
+    the call, as {"sql": ...}; none when the turn was malformed. `shown` and `answer` are the
+    digests of `agents.digests`: equal when two calls showed the same, and when two submissions
+    have the same result.
     """
 
     context_ids: tuple[int, ...]
@@ -51,6 +54,9 @@ class Step:
     reward_terms: Mapping[str, float]
     call_outcome: str
     tool: str
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    shown: str = ""
+    answer: str = ""
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ class Config:
     )
     eval_split: str = option("", "split of unseen databases; default: the dataset's own")
     eval_tasks: int = option(200, "tasks evaluated before and after")
+    eval_samples: int = option(4, "attempts per task for pass@k and majority vote; 0: none")
+    transcripts: int = option(5, "updates from one whose attempts are kept to the next; 0: none")
 
     hidden: int = option(128, "width of the model")
     layers: int = option(4, "layers of the model")
@@ -71,7 +73,8 @@ class Config:
     def __post_init__(self) -> None:
         lookup(DATASETS, self.dataset, "dataset")
         lookup(ESTIMATORS, self.estimator, "estimator")
-        for name in ("warm_steps", "updates", "demonstrations", "eval_tasks"):
+        none_or_more = ("eval_tasks", "eval_samples", "transcripts")
+        for name in ("warm_steps", "updates", "demonstrations", *none_or_more):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         for name in ("tasks", "group_size", "minibatches", "save_every"):

@@ -129,6 +129,11 @@ class Run:
     def _train_env(self) -> Text2SQLEnv:
         return make_env(self.config, load_split(self.config, 0))
 
+    @property
+    def times(self) -> dict[str, float]:
+        """Where the time of the last `collect` went, as metrics."""
+        return self._collector.watch.metrics()
+
     @cached_property
     def _collector(self) -> Collector:
         tasks = load_split(self.config, 0)

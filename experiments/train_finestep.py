@@ -27,10 +27,12 @@ from agents.trainer import Trainer, TrainingError
 from agents.types import Trajectory
 from agents.warmstart import WarmStart
 from experiments.config import Config, read_config
-from experiments.evaluation import Report, compare, evaluate
+from experiments.evaluation import Evaluation
 from experiments.flags import parse
 from experiments.interrupts import held_back
+from experiments.measure import evaluate, record
 from experiments.run import Run
+from experiments.tables import compare
 from text2sql_gym.errors import Text2SQLError
 
 FAULTS = (
@@ -116,20 +118,21 @@ def train(run: Run) -> None:
         for update in range(run.done, config.updates):
             groups = run.collect(update)
             with held_back():
-                metrics = trainer.update(groups)
+                metrics = trainer.update(groups) | run.times
                 run.log({"update": update, **metrics})
+                record(run, update, groups, trainer.credits)
                 run.advance(update + 1)
             bar.set_postfix(ex=f"{metrics['ex']:.2f}", calls=f"{metrics['calls']:.2f}")
             bar.update()
     run.finish("done")
 
 
-def measure(run: Run, name: str) -> Report:
-    """Evaluate on unseen databases, once: the report is kept in the run folder."""
+def measure(run: Run, name: str) -> Evaluation:
+    """Evaluate on unseen databases, once: the numbers are kept in the run folder."""
     file = run.folder / f"evaluation-{name}.json"
     if not file.exists():
-        run.write(file, evaluate(run, desc=f"evaluate {name}").as_json())
-    return Report.from_json(file.read_text(encoding="utf-8"))
+        run.write(file, evaluate(run, name).as_json())
+    return Evaluation.from_json(file.read_text(encoding="utf-8"))
 
 
 def how_to_go_on(config: Config) -> str:

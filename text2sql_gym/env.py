@@ -194,6 +194,13 @@ class Text2SQLEnv(gym.Env[str, str]):
         return tuple(dict(message) for message in self._episode.messages) if self._episode else ()
 
     @property
+    def last_turn(self) -> Turn:
+        """The last turn, with the whole table behind what was shown; not for the policy's eyes."""
+        if self._episode is None or not self._episode.history:
+            raise gym.error.ResetNeeded("no turn yet: call reset() and step() first")
+        return self._episode.history[-1]
+
+    @property
     def schema(self) -> Schema:
         """The schema of the current episode's database."""
         return self._open(self.task).schema()

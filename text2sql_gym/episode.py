@@ -98,7 +98,7 @@ class Episode:
         What failed before fails again, so it is left out: it may be a megabyte of anything.
         """
         ran = (turn.call for turn in self.history if turn.result.outcome in _RAN)
-        return any(earlier is not None and _key(earlier) == _key(call) for earlier in ran)
+        return any(earlier is not None and call_key(earlier) == call_key(call) for earlier in ran)
 
     def info(self, reward_terms: dict[str, float], messages: Sequence[Message]) -> dict[str, Any]:
         """What `reset` and `step` return beside the observation: the same keys each time."""
@@ -126,5 +126,6 @@ def prompt_text(messages: Sequence[Message]) -> str:
     return "\n\n".join(message["content"] for message in messages)
 
 
-def _key(call: ToolCall) -> tuple[str, frozenset[tuple[str, str]]]:
+def call_key(call: ToolCall) -> tuple[str, frozenset[tuple[str, str]]]:
+    """Equal for two calls that are a repeat: up to case, white space and comments."""
     return call.tool, frozenset((name, normalized(text)) for name, text in call.arguments.items())

@@ -12,7 +12,7 @@ from agents.batch import token_rows
 from agents.credit import Grpo, Track
 from agents.likelihood import token_logprobs
 from agents.losses import Objective
-from agents.trainer import Optimization, Stopwatch, Trainer, TrainingError
+from agents.trainer import Optimization, Trainer, TrainingError
 
 PROMPT = [20, 21, 22]
 
@@ -133,7 +133,7 @@ def test_the_loss_of_the_policy_that_sampled_is_minus_the_mean_advantage(model):
     assert metrics["loss"] == pytest.approx(0.25, abs=1e-4)
     assert metrics["kl_old"] == pytest.approx(0.0, abs=1e-5)
     assert metrics["clip_fraction"] == 0.0
-    assert metrics["groups_kept"] == 1.0 and metrics["seconds_train"] > 0
+    assert metrics["groups_kept"] == 1.0 and metrics["seconds_backward"] > 0
 
 
 def test_log_probabilities_are_compared_at_the_temperature_of_the_sampler(model):
@@ -286,11 +286,3 @@ def test_the_model_is_left_ready_to_sample(model):
     with pytest.raises(TrainingError):
         trainer.update([groups])
     assert not model.training
-
-
-def test_a_stopwatch_adds_up_what_has_the_same_name():
-    watch = Stopwatch()
-    for name in ("a", "b", "a"):
-        with watch(name):
-            pass
-    assert set(watch.seconds) == {"a", "b"} and min(watch.seconds.values()) >= 0

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from experiments.train_finestep import main
+from experiments.transcripts import TranscriptFile
 
 torch.set_num_threads(1)
 
@@ -24,7 +25,7 @@ FLAGS = (
     f"--heads 2 --vocabulary 420 --context 420 --max-new-tokens 70 --max-turns 3 --shown-rows 2 "
     f"--demonstrations 80 --warm-steps {WARM_STEPS} --short-first 0.2 --warm-batch 4 "
     f"--warm-rate 1e-2 --updates {UPDATES} --tasks 2 --group-size 4 --minibatches 2 --rate 1e-3 "
-    f"--eval-tasks 6 --save-every 1"
+    f"--eval-tasks 6 --eval-samples 2 --transcripts 2 --save-every 1"
 ).split()
 
 
@@ -90,7 +91,8 @@ def assert_equal_runs(one, other):
     assert sorted(path.name for path in one.iterdir()) == sorted(
         path.name for path in other.iterdir()
     )
-    for name in ("evaluation-before.json", "evaluation-after.json", "table.md"):
+    transcripts = [f"transcripts/{path.name}" for path in (one / "transcripts").iterdir()]
+    for name in ("evaluation-before.json", "evaluation-after.json", "table.md", *transcripts):
         assert (one / name).read_text() == (other / name).read_text()
     for name in ("step-1000005", "step-2000000"):
         weights = Path("checkpoints", name, "model.safetensors")
@@ -101,7 +103,7 @@ def test_the_script_runs_to_the_table(uninterrupted):
     folder, printed = uninterrupted
     table = (folder / "table.md").read_text()
     assert printed.rstrip().endswith(table.rstrip())
-    assert table.startswith("6 tasks on unseen databases")
+    assert table.startswith("6 tasks, one greedy attempt each and 2 sampled ones")
     assert re.search(r"\| ex \| \d\.\d{3} \| \d\.\d{3} \| [+-]\d\.\d{3} \(", table)
     stored = json.loads((folder / "config.json").read_text())
     assert stored["config"]["hidden"] == 48 and stored["machine"]["torch"]
@@ -113,6 +115,28 @@ def test_the_script_runs_to_the_table(uninterrupted):
     assert [line["update"] for line in train] == list(range(UPDATES))
     assert all({"ex", "calls", "redundant_calls"} <= line.keys() for line in train)
     assert sum("loss" in line for line in train) > 2  # the updates had something to learn from
+
+
+def test_every_update_says_where_its_time_went(uninterrupted):
+    text = (uninterrupted[0] / "metrics.jsonl").read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    updates = [line for line in lines if "loss" in line and line["phase"] == "train"]
+    for name in ("generation", "sql", "encode", "credit", "assemble", "logprobs", "backward"):
+        assert all(line[f"seconds_{name}"] > 0 for line in updates), name
+
+
+def test_attempts_are_kept_with_the_credit_they_were_given(uninterrupted):
+    folder = uninterrupted[0] / "transcripts"
+    names = [f"update-{n:05d}.jsonl" for n in (0, 2, 4)]  # every second one, and the last
+    expected = ["evaluation-after.jsonl", "evaluation-before.jsonl", *names]
+    assert sorted(path.name for path in folder.iterdir()) == expected
+    for name in names:
+        for group in TranscriptFile(folder / name).read():
+            assert len(group.attempts) == 4 and group.greedy is None and group.gold_sql
+            lengths = [len(attempt.steps) for attempt in group.attempts]
+            assert [len(credit) for credit in group.credit] == lengths
+    for group in TranscriptFile(folder / "evaluation-after.jsonl").read():
+        assert len(group.attempts) == 2 and group.greedy and not group.credit
 
 
 def test_a_run_killed_in_each_phase_and_resumed_is_an_uninterrupted_one(uninterrupted, tmp_path):
