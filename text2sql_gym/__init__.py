@@ -26,4 +26,8 @@ __all__ = [
     "__version__",
 ]
 
-gym.register(id="Text2SQL-v0", entry_point="text2sql_gym.env:Text2SQLEnv")
+gym.register(
+    id="Text2SQL-v0",
+    entry_point="text2sql_gym.env:Text2SQLEnv",
+    vector_entry_point="text2sql_gym.vector:Text2SQLVectorEnv",
+)

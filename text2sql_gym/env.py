@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium as gym
 
 from text2sql_gym.backends import open_backend
 from text2sql_gym.backends.base import Backend
+from text2sql_gym.backends.beside import Answers, Beside
 from text2sql_gym.datasets import load_tasks
 from text2sql_gym.episode import Episode, prompt_text
 from text2sql_gym.errors import StateError, ToolError, UnknownName
@@ -36,6 +37,8 @@ from text2sql_gym.types import (
     Transition,
     Turn,
 )
+
+T = TypeVar("T")
 
 _LONGEST = 1_000_000
 """characters of an action or an observation"""
@@ -139,6 +142,7 @@ class Text2SQLEnv(gym.Env[str, str]):
         }
         self._backends: OrderedDict[str, Backend] = OrderedDict()
         self._episode: Episode | None = None
+        self._answers: Answers | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -175,7 +179,7 @@ class Text2SQLEnv(gym.Env[str, str]):
         the observation. Raises `EnvironmentFault` when the environment is at fault, and
         `gymnasium.error.ResetNeeded` without a running episode.
         """
-        if self._episode is None or self._episode.ended:
+        if self._episode is None or not self.running:
             raise gym.error.ResetNeeded("no episode is running: call reset() before step()")
         self._episode, answer, info = self._taken(self._episode, RecordedTurn(action))
         after = self._episode
@@ -187,6 +191,16 @@ class Text2SQLEnv(gym.Env[str, str]):
         if self._episode is None:
             raise gym.error.ResetNeeded("no episode yet: call reset() first")
         return self._episode.task
+
+    @property
+    def running(self) -> bool:
+        """Whether a turn may be taken: there was a reset, and no end since."""
+        return self._episode is not None and not self._episode.ended
+
+    @property
+    def ended(self) -> bool:
+        """Whether the current episode is over; False before the first reset."""
+        return self._episode is not None and self._episode.ended
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -216,14 +230,30 @@ class Text2SQLEnv(gym.Env[str, str]):
         while self._backends:
             self._backends.popitem()[1].close()
 
+    def attempt(self, work: Callable[[], T], answers: Answers) -> T:
+        """Call `work`, which uses this environment, without waiting for long statements.
+
+        Raises `Pending` at a statement that is not in `answers` yet: nothing has happened then,
+        and the call is to be made again with the same `answers` when the statement is done.
+        """
+        self._answers = answers
+        try:
+            return work()
+        finally:
+            self._answers = None
+
+    def draw(self) -> Task:
+        """Draw a task, as `reset` does; `reset` with its id begins the episode."""
+        return self.tasks[int(self.np_random.integers(len(self.tasks)))]
+
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the open databases: a copy continues the episode where this one is."""
-        return {**self.__dict__, "_backends": OrderedDict()}
+        return {**self.__dict__, "_backends": OrderedDict(), "_answers": None}
 
     def _choose(self, options: Mapping[str, Any]) -> Task:
         if "task_id" in options:
             return lookup(self._by_id, options["task_id"], "task")
-        return self.tasks[int(self.np_random.integers(len(self.tasks)))]
+        return self.draw()
 
     def _open(self, task: Task) -> Backend:
         if task.database not in self._backends:
@@ -231,7 +261,8 @@ class Text2SQLEnv(gym.Env[str, str]):
         self._backends.move_to_end(task.database)
         if len(self._backends) > _OPEN_DATABASES:
             self._backends.popitem(last=False)[1].close()
-        return self._backends[task.database]
+        backend = self._backends[task.database]
+        return backend if self._answers is None else Beside(backend, self._answers)
 
     def _begun(self, task: Task) -> tuple[Episode, str, dict[str, Any]]:
         """Return the episode before its first turn, its prompt and its info."""

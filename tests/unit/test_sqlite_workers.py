@@ -6,6 +6,7 @@ import select
 import subprocess
 import sys
 import threading
+import weakref
 from concurrent.futures import FIRST_COMPLETED, wait
 
 import pytest
@@ -161,6 +162,26 @@ def test_a_user_of_the_parent_process_is_no_user_of_the_pool():
     enter("sqlite", 261)
     assert worker_pool("sqlite", 261) is not pool
     leave("sqlite", 261, generation())
+
+
+def test_the_last_backend_may_be_dropped_in_a_thread_of_its_pool(path):
+    kept = [SqliteBackend(path, Limits(memory_mb=262), isolated=True)]
+    assert kept[0].execute("SELECT 7", max_rows=1).rows == ((7,),)
+    pool = worker_pool("sqlite", 262)
+    pids = pool.pids()
+    assert pool.submit(kept.clear).result(timeout=20) is None
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+    assert worker_pool("sqlite", 262) is not pool
+
+
+def test_a_statement_keeps_no_backend_alive(path):
+    backend = SqliteBackend(path, Limits(memory_mb=262), isolated=True)
+    other = SqliteBackend(path, Limits(memory_mb=262), isolated=True)
+    answer, dropped = backend.submit("SELECT 7", max_rows=1), weakref.ref(backend)
+    del backend
+    assert dropped() is None
+    assert answer.result(timeout=20).rows == ((7,),)
+    other.close()
 
 
 def test_a_pool_that_is_closed_twice_or_was_never_used_is_no_trouble(path):

@@ -107,11 +107,11 @@ class SqliteBackend:
     ) -> Callable[[], Result]:
         """Prepare a run in a worker for the time that is left now."""
         pool = worker_pool("sqlite", self._limits.memory_mb)
-        left = max(0.001, deadline - perf_counter())
+        left, cached = max(0.001, deadline - perf_counter()), self._cached
 
-        def run() -> Result:
-            result = database.run_heavy(pool, sql, max_rows, left)
-            if self._cached:
+        def run() -> Result:  # keeps no backend alive: one dropped in a thread of the pool
+            result = database.run_heavy(pool, sql, max_rows, left)  # would close the pool there
+            if cached:
                 database.remember(sql, max_rows, result)
             return result
 

@@ -149,6 +149,7 @@ class WorkerPool:
         self._killed: list[Worker] = []
         self._spare: Worker | None = None
         self._threads: ThreadPoolExecutor | None = None
+        self._name = f"text2sql-gym-{engine}-{memory_mb}"
 
     def ask(self, request: bytes, seconds: float) -> tuple[Any, ...]:
         """Run one statement in a free worker, waiting for one if all are busy.
@@ -168,7 +169,7 @@ class WorkerPool:
         """Call `work` in a thread, of which there are as many as workers."""
         with self._changed:
             if self._threads is None:
-                self._threads = ThreadPoolExecutor(self._size, f"text2sql-gym-{self._engine}")
+                self._threads = ThreadPoolExecutor(self._size, self._name)
             return self._threads.submit(work)
 
     def pids(self, *, busy: bool = False) -> list[int]:
@@ -178,9 +179,13 @@ class WorkerPool:
             return [worker.pid for worker in (*self._busy, *idle)]
 
     def close(self) -> None:
-        """Stop every worker and thread; statements under way end first, others are cancelled."""
+        """Stop every worker and thread; statements under way end first, others are cancelled.
+
+        In a thread of the pool, where the last backend may be dropped, that thread ends later.
+        """
         if self._threads is not None:
-            self._threads.shutdown(cancel_futures=True)
+            ours = threading.current_thread().name.rpartition("_")[0] == self._name
+            self._threads.shutdown(wait=not ours, cancel_futures=True)
         with self._changed:
             while self._busy:
                 self._changed.wait()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from text2sql_gym.backends import open_backend
 from text2sql_gym.backends.base import Backend
+from text2sql_gym.backends.beside import Beside
 from text2sql_gym.types import Limits
 
 _AT_MOST = 16  # companions open per main database; a test suite may have a hundred
@@ -17,8 +18,11 @@ _open: weakref.WeakKeyDictionary[Backend, OrderedDict[str, Backend]] = weakref.W
 def companion(database: Backend, path: Path, limits: Limits) -> Backend:
     """Return the database in `path`, for use in the same thread as `database`.
 
-    It is closed when `database` is dropped, or when more than `_AT_MOST` others were used since.
+    It waits for long statements where `database` does, and not where it does not. It is closed when
+    `database` is dropped, or when more than `_AT_MOST` others were used since.
     """
+    if isinstance(database, Beside):
+        return Beside(companion(database.database, path, limits), database.answers)
     if database not in _open:
         _open[database] = OrderedDict()
         weakref.finalize(database, _close_all, _open[database])

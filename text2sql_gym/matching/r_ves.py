@@ -9,6 +9,7 @@ from time import perf_counter
 import numpy as np
 
 from text2sql_gym.backends.base import Backend
+from text2sql_gym.backends.beside import plain
 from text2sql_gym.backends.sqlite import SqliteBackend
 from text2sql_gym.errors import ToolError
 from text2sql_gym.matching.base import Gold
@@ -59,7 +60,7 @@ class RVes:
         except ToolError:
             return 0.0
         finally:
-            if timed is not database:
+            if timed is not plain(database):
                 timed.close()
         return efficiency_score(ratios)
 
@@ -82,7 +83,7 @@ def efficiency_score(ratios: Sequence[float]) -> float:
 def _without_memory(database: Backend, limits: Limits) -> Backend:
     """Return a backend that runs a repeated statement again instead of remembering its result."""
     path = sqlite_file(database.url)
-    return database if path is None else SqliteBackend(path, limits, cached=False)
+    return plain(database) if path is None else SqliteBackend(path, limits, cached=False)
 
 
 def _seconds(sql: str, database: Backend, limits: Limits) -> float:
