@@ -47,8 +47,10 @@ class Trail:
         reward: float,
     ) -> Trail:
         """Return the trail with one more turn."""
-        failed = (result.outcome, result.text, result.error, result.final)
-        line = f"[{_quoted(action)}]" if result.error is None else json.dumps((action, *failed))
+        line = f"[{_quoted(action)}]"
+        if result.error is not None and result.table is None and not result.views:
+            failed = (result.outcome, result.text, result.error, result.final)
+            line = json.dumps((action, *failed))
         digest = _chained(self.digest, line, f"{outcome}\0{reward!r}\0{observation}")
         return Trail(f"{self.text}\n{line}", digest)
 
