@@ -257,7 +257,7 @@ class TestSomeAtATime:
 
     def test_one_is_told_while_another_still_waits_for_its_slow_query(self, make, monkeypatch):
         monkeypatch.setenv("TEXT2SQL_WORKERS", "2")
-        limits = {"vm_steps": 10**12, "seconds": 60.0, "memory_mb": 259}
+        limits = {"vm_steps": 10**12, "seconds": 600.0, "memory_mb": 259}
         envs = make(limits=limits)
         envs.reset(options={"task_id": "count"})
         envs.submit(0, ACTIONS[4])
