@@ -32,8 +32,10 @@ assign(ESTIMATORS["lite_ppo"](), [group, group])  # some compare over the whole 
 ```
 
 Equal rewards give exactly zero. `docs/differences.md` lists where a published implementation does
-something else on purpose, `docs/credit_speed.md` what a batch costs. The equations, units,
-degenerate cases and choices of ours stand in the docstring of each class.
+something else on purpose, `docs/credit_speed.md` what a batch costs, `docs/probes.md` what each
+gives where the right credit is known. The page behind a name has the equations, units, degenerate
+cases, choices of ours, an example by hand and a picture; `docs/add_an_estimator.md` says how to add
+one.
 
 ## Estimators
 
@@ -70,13 +72,13 @@ def _row(name: str, estimator: Any) -> str:
     assert module is not None
     file = module.__name__.rsplit(".", 1)[1]
     cells = [
-        f"[`{name}`]({file}.py)",
+        f"[`{name}`](../../docs/credit/{name}.md)",
         summary,
         ", ".join(estimator.needs),
         estimator.granularity,
         over,
         defaults,
-        estimator.source,
+        f"{estimator.source}; [code]({file}.py)",
     ]
     return "| " + " | ".join(cells) + " |\n"
 
