@@ -287,3 +287,20 @@ class TestContract:
         with shop_menu(tasks) as env:
             assert set(env.task_ids) == {t.task_id for t in tasks if "'" in t.gold_sql[0]}
             assert len(env.task_ids) >= 5
+
+    def test_any_state_can_be_gone_back_to(self, env, tasks):
+        draws = np.random.default_rng(1)
+        with shop_menu(tasks, proposals=2) as other:
+            for name in 3 * WITH_MENU:
+                visited = [env.reset(options={"task_id": name})]
+                done = False
+                while not done:
+                    # also those that cannot be taken, and repeats of every kind
+                    action = draws.integers(20 - 5 * (len(visited) < 6))
+                    visited.append(env.step(action))
+                    done = visited[-1][2] or visited[-1][3]
+                for step in visited:
+                    observation, info = other.reset(options={"state": step[-1]["state"]})
+                    np.testing.assert_array_equal(observation, step[0])
+                    assert info["menu_state"] == step[-1]["menu_state"]
+                    np.testing.assert_array_equal(other.action_masks(), step[-1]["action_mask"])

@@ -15,7 +15,6 @@ import numpy.typing as npt
 from text2sql_gym.display import show_cell
 from text2sql_gym.env import Text2SQLEnv
 from text2sql_gym.protocols.finestep import FineStep
-from text2sql_gym.types import CallOutcome
 from text2sql_gym.wrappers.menu import (
     FEATURES,
     Feature,
@@ -29,8 +28,8 @@ from text2sql_gym.wrappers.menu import (
 
 Mask = npt.NDArray[np.bool_]
 
-_SHOWN = (CallOutcome.OK, CallOutcome.TRUNCATED, CallOutcome.DUPLICATE)
-_FINE = (CallOutcome.OK, CallOutcome.TRUNCATED, "")
+_FINE = ("ok", "truncated", "")
+_FAILED = "<result>\nError: "
 _COUNT = re.compile(r"\((\d+) rows?( shown of .*)?\)")
 _DRAWS = 1_000  # tasks looked at before giving up on finding one with a menu
 _NOTHING = (["0"], ["NULL"], ["0.0"])  # what an aggregate shows of no rows
@@ -83,6 +82,8 @@ class ActionMenu(gym.Wrapper[Any, Any, str, str]):  # Wrapper.env has the wrappe
     ## Starting State
     `reset(seed=...)` draws a task that has a menu; `reset(options={"task_id": ...})` picks one
     and raises ValueError when it has none: its gold query compares no column with a text.
+    `reset(options={"state": ...})` goes back to the state of any earlier `info["state"]`; what
+    its turns have shown is read again from the conversation.
 
     ## Episode End
     As in the wrapped environment.
@@ -150,7 +151,7 @@ class ActionMenu(gym.Wrapper[Any, Any, str, str]):  # Wrapper.env has the wrappe
         options = dict(options or {})
         if seed is not None:
             self._draws = np.random.default_rng(seed)
-        if "task_id" not in options:
+        if not {"task_id", "state"} & set(options):
             options["task_id"] = self._draw()
         _, info = self.env.reset(seed=seed, options=options)
         menu = self._menu_named(info["task_id"])
@@ -161,6 +162,9 @@ class ActionMenu(gym.Wrapper[Any, Any, str, str]):  # Wrapper.env has the wrappe
             )
         self._menu, self._last = menu, None
         self._features = menu.template.copy()
+        turns = self.base.messages[-2 * info["turn"] :] if info["turn"] else ()
+        for turn, answer in zip(turns[::2], turns[1::2], strict=True):
+            self._learn(turn["content"], answer["content"])
         return self._observe(info, "")
 
     def step(
@@ -169,12 +173,9 @@ class ActionMenu(gym.Wrapper[Any, Any, str, str]):  # Wrapper.env has the wrappe
         """Write the turn of an action and take it; returns what the environment does."""
         if not self.action_space.contains(np.int64(action)):
             raise ValueError(f"expected an action below {len(self.kinds)}, got {action!r}")
-        item = self._item(int(action))
-        text, reward, terminated, truncated, info = self.env.step(item.turn if item else "")
-        if item is not None:
-            self._learn(int(action), item, text, CallOutcome(info["call_outcome"]))
-            self._last = item
-            self._features[self.kinds.index(Kind.REPEAT), Feature.AVAILABLE] = 1.0
+        turn = self._turn(int(action))
+        text, reward, terminated, truncated, info = self.env.step(turn)
+        self._learn(turn, text)
         observation, info = self._observe(info, self.kinds[int(action)].name)
         return observation, float(reward), terminated, truncated, info
 
@@ -193,11 +194,10 @@ class ActionMenu(gym.Wrapper[Any, Any, str, str]):  # Wrapper.env has the wrappe
                 return task_id
         raise ValueError("no task has a menu: no gold query compares a column with a text")
 
-    def _item(self, action: int) -> Item | None:
-        """What an action stands for now; None when it cannot be taken."""
-        if self.kinds[action] is Kind.REPEAT:
-            return self._last
-        return self.menu.items[action]
+    def _turn(self, action: int) -> str:
+        """What an action writes now; "" when it cannot be taken."""
+        item = self._last if self.kinds[action] is Kind.REPEAT else self.menu.items[action]
+        return item.turn if item else ""
 
     def _observe(self, info: dict[str, Any], kind: str) -> tuple[FloatArray, dict[str, Any]]:
         self._features[:, Feature.TURNS] = info["remaining_turns"] / self.base.max_turns
@@ -207,18 +207,22 @@ class ActionMenu(gym.Wrapper[Any, Any, str, str]):  # Wrapper.env has the wrappe
         extra = {"action_mask": self.action_masks(), "menu_state": state, "kind": kind}
         return self._features.ravel().copy(), {**info, **extra}
 
-    def _learn(self, action: int, item: Item, text: str, outcome: CallOutcome) -> None:
-        """Write down what the answer to a call has shown."""
-        self._features[action, Feature.TAKEN] = 1.0
-        if outcome not in _SHOWN:
-            self._mark(Feature.FAILED, [action])
-            if item.place >= 0:
-                self._mark(Feature.FAILED, self._rows_of([item.place]))
+    def _learn(self, turn: str, answer: str) -> None:
+        """Write down what the answer to a turn has shown: a function of the conversation alone."""
+        action = self.menu.by_turn.get(turn)
+        if action is None:
             return
-        if item.kind in (Kind.PEEK, Kind.LOOK):
-            self._learn_values(action, item, _read(text))
+        item, again = self.menu.action(action), self._last
+        repeat = self.kinds.index(Kind.REPEAT)
+        self._mark(Feature.TAKEN, [repeat] if item == again else [action])
+        self._mark(Feature.AVAILABLE, [repeat])
+        self._last = item
+        if answer.startswith(_FAILED):
+            self._mark(Feature.FAILED, [action, *self._rows_of([item.place])])
+        elif item.kind in (Kind.PEEK, Kind.LOOK):
+            self._learn_values(action, item, _read(answer))
         elif item.kind is Kind.TRIAL:
-            shown = _read(text)
+            shown = _read(answer)
             empty = not shown.rows or shown.rows in [[row] for row in _NOTHING]
             self._mark(Feature.EMPTY if empty else Feature.RAN, self._rows_of([item.place]))
 
@@ -246,11 +250,7 @@ class ActionMenu(gym.Wrapper[Any, Any, str, str]):  # Wrapper.env has the wrappe
 
     def _rows_of(self, places: Sequence[int]) -> list[int]:
         """The trial and the submission of each of these candidates."""
-        return [
-            action
-            for action, item in enumerate(self.menu.items)
-            if item is not None and item.place in places
-        ]
+        return [row for place in places for row in self.menu.by_place.get(place, ())]
 
     def _proposals_of(self, look: Item) -> list[int]:
         """The proposals of the schema with the column that was looked at."""

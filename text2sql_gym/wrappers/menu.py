@@ -6,7 +6,7 @@ import json
 from contextlib import closing
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from random import Random
 
 import numpy as np
@@ -126,6 +126,32 @@ class Menu:
     right: int
     candidates: tuple[Candidate, ...]
 
+    def action(self, number: int) -> Item:
+        """An action that the task has; ValueError for one that it lacks."""
+        item = self.items[number]
+        if item is None:
+            raise ValueError(f"the task has no action {number}")
+        return item
+
+    @cached_property
+    def by_turn(self) -> dict[str, int]:
+        """The action that writes a turn."""
+        return {item.turn: number for number, item in self._there() if item.turn}
+
+    @cached_property
+    def by_place(self) -> dict[int, tuple[int, ...]]:
+        """The trial and the submission of each candidate, by its number."""
+        places = range(len(self.candidates))
+        return {p: tuple(n for n, item in self._there() if item.place == p) for p in places}
+
+    @property
+    def right_action(self) -> int:
+        """The submission of the right candidate."""
+        return self.by_place[self.right][-1]
+
+    def _there(self) -> list[tuple[int, Item]]:
+        return [(n, item) for n, item in enumerate(self.items) if item is not None]
+
 
 @lru_cache(maxsize=8192)
 def menu_of(task: Task, matcher: Matcher, limits: Limits, sizes: Sizes) -> Menu | None:
@@ -204,7 +230,7 @@ def _proposals(
     others = [Lookup(target.table, name, "") for name in bench.other_columns(target)]
     random.shuffle(others)
     schemas = [(reads, target)]
-    for other in others:
+    for other in others:  # two of them never say the same: columns differ, or how many there are
         swapped = [(t, other.column if c == target.column else c) for t, c in reads]
         schemas += [(swapped, other), ([*reads, (other.table, other.column)], other)]
     chosen = schemas[:count]
