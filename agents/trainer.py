@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from agents.stopwatch import Stopwatch
 from agents.types import Group
 
 Metrics = dict[str, float]
+M = TypeVar("M", bound=torch.nn.Module)
 
 
 class TrainingError(RuntimeError):
@@ -44,12 +45,15 @@ class Optimization:
     token_budget: int = 2_048
 
 
-class Trainer:
-    """One optimiser over one model; `update` turns groups into one change of the weights."""
+class Trainer(Generic[M]):
+    """One optimiser over one model; `update` turns groups into one change of the weights.
+
+    A model that reads something else than tokens overrides `_assemble` and `_logprobs`.
+    """
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: M,
         estimator: Estimator,
         objective: Objective = Objective(),
         optimization: Optimization = Optimization(),
@@ -78,7 +82,7 @@ class Trainer:
         Raises `TrainingError` on a loss or gradient that is not finite, before it is applied;
         the minibatches before it have been.
         """
-        watch = Stopwatch(settled(self.model.device))
+        watch = Stopwatch(settled(next(self.model.parameters()).device))
         with watch("credit"):
             credits = self.credits = assign(
                 self.estimator, [group.signals() for group in groups]
@@ -91,7 +95,7 @@ class Trainer:
         metrics = rollout_metrics(groups) | {"groups_kept": len(kept) / len(groups)}
         if kept:
             with watch("assemble"):
-                batch = assemble(*map(list, zip(*kept, strict=True)))
+                batch = self._assemble(*map(list, zip(*kept, strict=True)))
             metrics |= self._optimize(batch, watch)
         return metrics | watch.metrics()
 
@@ -103,6 +107,15 @@ class Trainer:
         """The inverse of `state_dict`."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.steps = state["steps"]
+
+    def _assemble(self, groups: list[Group], credits: list[Credit]) -> Batch:
+        """Lay the attempts out as rows."""
+        return assemble(groups, credits)
+
+    def _logprobs(self, part: Batch) -> tuple[Tensor, Tensor]:
+        """Log-probability of what was sampled, with a gradient, and entropy there; both (B, T)."""
+        model = cast(PreTrainedModel, self.model)
+        return token_logprobs(model, part.token_ids_BT, part.mask_BT, self.temperature)
 
     def _optimize(self, batch: Batch, watch: Stopwatch) -> Metrics:
         count = min(self.optimization.minibatches, len(batch.mask_BT))
@@ -150,10 +163,8 @@ class Trainer:
 
     def _loss(self, whole: Batch, part: Batch, tokens: float) -> tuple[Tensor, dict[str, Tensor]]:
         """The share of one micro-batch in the minibatch's loss: a sum over tracks."""
-        device = self.model.device
-        logprobs_BT, entropy_BT = token_logprobs(
-            self.model, part.token_ids_BT, part.mask_BT, self.temperature
-        )
+        logprobs_BT, entropy_BT = self._logprobs(part)
+        device = logprobs_BT.device
         total = 0.0 * logprobs_BT.sum()  # has a gradient even where every track is switched off
         metrics = {"entropy": entropy_BT.sum() / tokens}
         for track, whole_track in zip(part.tracks, whole.tracks, strict=True):

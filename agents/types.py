@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 
 import numpy as np
 
-from agents.credit.base import GroupSignals
+from agents.credit.base import GroupSignals, Ragged
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,9 @@ class Step:
     concatenation over the steps is the token sequence of the attempt. `arguments` are those of
     the call, as {"sql": ...}; none when the turn was malformed. `shown` and `answer` are the
     digests of `agents.digests`: equal when two calls showed the same, and when two submissions
-    have the same result.
+    have the same result. `state_key` names the state the turn was taken in, equal for equal
+    states, "" where nobody says; `signals` are numbers for estimators, by their names in
+    `agents.credit.base.SIGNALS`.
     """
 
     context_ids: tuple[int, ...]
@@ -57,6 +60,8 @@ class Step:
     arguments: Mapping[str, str] = field(default_factory=dict)
     shown: str = ""
     answer: str = ""
+    state_key: str = ""
+    signals: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,17 +82,42 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Group:
-    """All attempts at one task that are compared with each other."""
+    """All attempts at one task that are compared with each other.
+
+    `trees` says which tree each attempt is a branch of; empty where every attempt is its own.
+    """
 
     task_id: str
     attempts: tuple[Trajectory, ...]
+    trees: tuple[str, ...] = ()
 
     def signals(self) -> GroupSignals:
-        """The numpy view that estimators read."""
+        """The numpy view that estimators read.
+
+        States, and each named signal, are there when every step has them; the number of sampled
+        tokens always is.
+        """
+        steps_GS = [attempt.steps for attempt in self.attempts]
+        steps = [step for steps_S in steps_GS for step in steps_S]
+        first = steps[0].signals if steps else ()
+        named = [name for name in first if all(name in step.signals for step in steps)]
+        states_GS = tuple(tuple(step.state_key for step in steps_S) for steps_S in steps_GS)
         return GroupSignals(
             outcome_G=np.array([attempt.outcome_reward for attempt in self.attempts]),
-            process_GS=tuple(
-                np.array([step.process_reward for step in attempt.steps])
-                for attempt in self.attempts
-            ),
+            process_GS=_ragged(steps_GS, lambda step: step.process_reward),
+            states_GS=states_GS if all(step.state_key for step in steps) else (),
+            learned_GS={
+                "tokens": _ragged(steps_GS, lambda step: float(len(step.completion.token_ids))),
+                **{name: _ragged(steps_GS, partial(_signal, name)) for name in named},
+            },
+            trees_G=self.trees,
         )
+
+
+def _signal(name: str, step: Step) -> float:
+    return step.signals[name]
+
+
+def _ragged(steps_GS: Sequence[Sequence[Step]], number: Callable[[Step], float]) -> Ragged:
+    """One number of each step, as arrays per attempt."""
+    return tuple(np.array([number(step) for step in steps_S]) for steps_S in steps_GS)

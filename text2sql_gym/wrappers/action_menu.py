@@ -91,7 +91,8 @@ class ActionMenu(gym.Wrapper[Any, Any, str, str]):  # Wrapper.env has the wrappe
     ## Information
     That of the wrapped environment, and `action_mask` (bool per action), `menu_state` (a key
     of what the episode has shown so far, equal for equal knowledge, whatever the turn), `kind`
-    (name of the last action's `Kind`, "" after `reset`).
+    (name of the last action's `Kind`, "" after `reset`), `answer` (the text that the wrapped
+    environment returned as its observation).
 
     ## Arguments
     - `env`: a `Text2SQLEnv`, or wrappers around one, that speaks the protocol `FineStep`.
@@ -153,7 +154,7 @@ class ActionMenu(gym.Wrapper[Any, Any, str, str]):  # Wrapper.env has the wrappe
             self._draws = np.random.default_rng(seed)
         if not {"task_id", "state"} & set(options):
             options["task_id"] = self._draw()
-        _, info = self.env.reset(seed=seed, options=options)
+        text, info = self.env.reset(seed=seed, options=options)
         menu = self._menu_named(info["task_id"])
         if menu is None:
             raise ValueError(
@@ -165,7 +166,7 @@ class ActionMenu(gym.Wrapper[Any, Any, str, str]):  # Wrapper.env has the wrappe
         turns = self.base.messages[-2 * info["turn"] :] if info["turn"] else ()
         for turn, answer in zip(turns[::2], turns[1::2], strict=True):
             self._learn(turn["content"], answer["content"])
-        return self._observe(info, "")
+        return self._observe({**info, "kind": "", "answer": text})
 
     def step(
         self, action: np.int64 | int
@@ -173,10 +174,11 @@ class ActionMenu(gym.Wrapper[Any, Any, str, str]):  # Wrapper.env has the wrappe
         """Write the turn of an action and take it; returns what the environment does."""
         if not self.action_space.contains(np.int64(action)):
             raise ValueError(f"expected an action below {len(self.kinds)}, got {action!r}")
-        turn = self._turn(int(action))
+        turn = self.turn(int(action))
         text, reward, terminated, truncated, info = self.env.step(turn)
         self._learn(turn, text)
-        observation, info = self._observe(info, self.kinds[int(action)].name)
+        kind = self.kinds[int(action)].name
+        observation, info = self._observe({**info, "kind": kind, "answer": text})
         return observation, float(reward), terminated, truncated, info
 
     def _menu_named(self, task_id: str) -> Menu | None:
@@ -194,18 +196,18 @@ class ActionMenu(gym.Wrapper[Any, Any, str, str]):  # Wrapper.env has the wrappe
                 return task_id
         raise ValueError("no task has a menu: no gold query compares a column with a text")
 
-    def _turn(self, action: int) -> str:
+    def turn(self, action: int) -> str:
         """What an action writes now; "" when it cannot be taken."""
         item = self._last if self.kinds[action] is Kind.REPEAT else self.menu.items[action]
         return item.turn if item else ""
 
-    def _observe(self, info: dict[str, Any], kind: str) -> tuple[FloatArray, dict[str, Any]]:
+    def _observe(self, info: dict[str, Any]) -> tuple[FloatArray, dict[str, Any]]:
         self._features[:, Feature.TURNS] = info["remaining_turns"] / self.base.max_turns
         self._features[:, Feature.ERROR] = info["call_outcome"] not in _FINE
         known = self._features[:, : Feature.TURNS].tobytes()
         state = hashlib.blake2b(known, digest_size=8).hexdigest()
-        extra = {"action_mask": self.action_masks(), "menu_state": state, "kind": kind}
-        return self._features.ravel().copy(), {**info, **extra}
+        info |= {"action_mask": self.action_masks(), "menu_state": state}
+        return self._features.ravel().copy(), info
 
     def _learn(self, turn: str, answer: str) -> None:
         """Write down what the answer to a turn has shown: a function of the conversation alone."""

@@ -62,6 +62,9 @@ class Feature(IntEnum):
 FEATURES = 21
 """numbers per action"""
 
+Schematic = tuple[tuple[str, str], ...]
+"""(table, column) pairs; a table without a column is ``(table, "")``"""
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -103,13 +106,14 @@ class Item:
 
     `lookup` is the comparison of a candidate; for a look or a peek its column or table, with the
     text that is looked for as the value, "" where all values are shown. `place` numbers the
-    candidates.
+    candidates; `schema` holds the (table, column) pairs of a proposal.
     """
 
     kind: Kind
     turn: str = ""
     lookup: Lookup = Lookup("", "", "")
     place: int = -1
+    schema: Schematic = ()
 
 
 @dataclass(frozen=True)
@@ -119,12 +123,14 @@ class Menu:
     items     one per action; None where the task has too few of a kind
     template  features (actions x FEATURES) at the start of an episode
     right     number of the right candidate: for scripts and measurements, not for a policy
+    reads     the schema that the gold query reads; as above
     """
 
     items: tuple[Item | None, ...]
     template: FloatArray
     right: int
     candidates: tuple[Candidate, ...]
+    reads: Schematic
 
     def action(self, number: int) -> Item:
         """An action that the task has; ValueError for one that it lacks."""
@@ -180,7 +186,8 @@ def menu_of(task: Task, matcher: Matcher, limits: Limits, sizes: Sizes) -> Menu 
     }
     left = {kind: iter(items) for kind, items in by_kind.items()}
     items = tuple(next(left[kind], None) for kind in sizes.kinds)
-    return Menu(items, _template(task.question, sizes.kinds, items, candidates), right, candidates)
+    template = _template(task.question, sizes.kinds, items, candidates)
+    return Menu(items, template, right, candidates, tuple(sorted(golds[0].table.reads)))
 
 
 def _columns(
@@ -236,7 +243,7 @@ def _proposals(
     chosen = schemas[:count]
     random.shuffle(chosen)
     return [
-        Item(Kind.PROPOSE, _call("propose_schema", schema=_written(pairs)), lookup)
+        Item(Kind.PROPOSE, _proposal(pairs), lookup, schema=tuple(pairs))
         for pairs, lookup in chosen
     ]
 
@@ -276,9 +283,10 @@ def _slip(candidate: Candidate) -> Item:
     return Item(Kind.SLIP, FineStep.call("try it", f"{candidate.sql} WHERE"), candidate.lookup)
 
 
-def _call(tool: str, **arguments: str) -> str:
-    payload = json.dumps({"name": tool, "arguments": arguments}, ensure_ascii=False)
-    return f"<reasoning>go on</reasoning>\n<tool_call>{payload}</tool_call>"
+def _proposal(pairs: list[tuple[str, str]]) -> str:
+    call = {"name": "propose_schema", "arguments": {"schema": _written(pairs)}}
+    payload = json.dumps(call, ensure_ascii=False)
+    return f"<reasoning>what the answer needs</reasoning>\n<tool_call>{payload}</tool_call>"
 
 
 def _template(
