@@ -19,7 +19,7 @@ _HOW = "Pass data_dir: an SQLite file, or a folder with SQLite files in it or be
 _ENDINGS = (".sqlite", ".sqlite3", ".db")
 _ENGINE_STEPS = 20_000_000  # per statement; slower golds are left out, the same ones each time
 
-SHARES = {"all": (0.0, 1.0), "train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}
+SPLITS = {"all": (0.0, 1.0), "train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}
 """The part of a seeded order of databases (of questions, with one or two databases) that each
 split takes. `all` takes everything."""
 
@@ -46,7 +46,7 @@ def load_own(
 
     Raises `DatasetError` when there is no database, or when a file is none.
     """
-    low, high = lookup(SHARES, split, "split of own")
+    low, high = lookup(SPLITS, split, "split of own")
     files = _files(data_dir, database_ids)
     if len(files) < _FEW:
         made = [task for file in files for task in _tasks(file, seed, questions_per_database)]

@@ -1,0 +1,112 @@
+"""What stands in a registry, as Markdown: what an entry is, what may be set, what it can do."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import partial
+from types import FunctionType
+from typing import Any
+
+from docstrings import as_markdown, code_block, field_docstrings, first_sentence, listed, table
+
+Links = Mapping[str, str]
+"""Where a name in single backticks leads."""
+
+
+def documented(entry: Any) -> Any:
+    """The class or function behind an entry, which may be an object or have arguments bound."""
+    if isinstance(entry, partial):
+        return entry.func
+    return entry if isinstance(entry, type | FunctionType) else type(entry)
+
+
+def summary(entry: Any) -> str:
+    """What the docstring of an entry begins with, and what is bound in it."""
+    bound = entry.keywords if isinstance(entry, partial) else {}
+    told = ", ".join(f"`{name}={value!r}`" for name, value in bound.items())
+    said = first_sentence(inspect.getdoc(documented(entry)) or "", {})
+    return f"{said} With {told}." if told else said
+
+
+def described(target: Any, links: Links) -> str:
+    """A docstring as Markdown, without a listing of fields: those stand in the table below it."""
+    text = inspect.getdoc(target) or ""
+    own_fields = {field.name for field in fields(target)} if is_dataclass(target) else set()
+    blocks = [block for block in text.split("\n\n") if not own_fields & listed(block).keys()]
+    return as_markdown("\n\n".join(blocks), links)
+
+
+def members(name: str, entry: Any, links: Links) -> str:
+    """The public methods and properties that a class defines, with their docstrings."""
+    parts = ["## Methods"]
+    for member, value in vars(documented(entry)).items():
+        target = value.fget if isinstance(value, property) else value
+        if member.startswith("_") or not isinstance(target, FunctionType):
+            continue
+        arguments = "" if isinstance(value, property) else _signature(target)
+        parts.append(f"### `{member}{arguments}`\n\n{described(target, links)}")
+    return "\n\n".join(parts)
+
+
+def arguments(entry: Any, links: Links) -> str:
+    """The table of what may be set, with the values that this entry has."""
+    target = documented(entry)
+    if is_dataclass(target):
+        rows = [_field_row(field, entry, target, links) for field in fields(target)]
+    elif isinstance(target, type):
+        return f"## Arguments in full\n\n{code_block(_call(target), 'python')}"
+    else:
+        rows = [_parameter_row(option) for option in _options(target)]
+    head = ("name", "type", "value" if entry is not target else "default", "meaning")
+    columns = 4 if any(row[3] for row in rows) else 3
+    shown = table(head[:columns], [row[:columns] for row in rows])
+    return f"## Arguments\n\n{shown}" if rows else ""
+
+
+def _field_row(
+    field: Field[Any], entry: Any, target: Any, links: Links
+) -> tuple[str, str, str, str]:
+    known = field_docstrings(target) | listed(inspect.getdoc(target) or "")
+    meaning = as_markdown(" ".join(known.get(field.name, "").split()), links)
+    return f"`{field.name}`", f"`{field.type}`", f"`{_value(field, entry)}`", meaning
+
+
+def _value(field: Field[Any], entry: Any) -> str:
+    """The value of a field: bound, set, or its default."""
+    bound = entry.keywords if isinstance(entry, partial) else {}
+    if field.name in bound:
+        return repr(bound[field.name])
+    if not isinstance(entry, type | partial):
+        return repr(getattr(entry, field.name))
+    if field.default_factory is not MISSING:
+        return repr(field.default_factory())
+    return "required" if field.default is MISSING else repr(field.default)
+
+
+def _options(function: Any) -> list[inspect.Parameter]:
+    parameters = inspect.signature(function).parameters.values()
+    return [given for given in parameters if given.kind is inspect.Parameter.KEYWORD_ONLY]
+
+
+def _parameter_row(option: inspect.Parameter) -> tuple[str, str, str, str]:
+    return f"`{option.name}`", f"`{option.annotation}`", f"`{option.default!r}`", ""
+
+
+def _call(cls: type) -> str:
+    """The constructor with types and defaults, one argument a line."""
+    parameters = inspect.signature(cls).parameters.values()
+    lines = "".join(f"    {_declared(parameter)},\n" for parameter in parameters)
+    return f"{cls.__name__}(\n{lines})"
+
+
+def _declared(parameter: inspect.Parameter) -> str:
+    default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+    return f"{parameter.name}: {parameter.annotation}{default}"
+
+
+def _signature(function: FunctionType) -> str:
+    """Names and defaults of a method's arguments."""
+    given = list(inspect.signature(function).parameters.values())[1:]
+    return f"({', '.join(str(one.replace(annotation=one.empty)) for one in given)})"
