@@ -91,7 +91,8 @@ class Text2SQLEnv(gym.Env[str, str]):
       without gold is never rewarded as right and ends as "no_gold".
     - `protocol`, `protocol_options`: a name in `PROTOCOLS` with its fields, or a protocol object.
     - `matcher`: a name in `MATCHERS`, or a matcher object.
-    - `rewards`: a name in `SCHEMES`, a dict with the fields of `RewardScheme`, or a scheme.
+    - `rewards`: a name in `SCHEMES`, a dict with the fields of `RewardScheme`, or a scheme; see
+      `docs/rewards.md`.
     - `max_turns`: turns of an episode, the submission included.
     - `limits`: a `Limits`, or a dict with some of its fields.
     - `render_mode`: `None` or "ansi" (the transcript with rewards).
@@ -300,8 +301,9 @@ class Text2SQLEnv(gym.Env[str, str]):
         """Return the episode after one more turn, with the observation and the info."""
         call, result = self._run(turn, before)
         outcome = self._judge(call, result, before)
+        schema = self._open(before.task).schema()
         transition = Transition(
-            before.task, before.gold_tables, call, result, before.history, outcome
+            before.task, before.gold_tables, call, result, before.history, outcome, schema
         )
         terms = {name: reward(transition) for name, reward in self._rewards.items()}
         done = Turn(call, result)

@@ -17,6 +17,8 @@ _TOKEN = re.compile(
 _PLAIN_TOKEN = re.compile(r"\w+|\S")
 _NOT_PLAIN = re.compile(r"['\"`\[]|--|/\*")
 
+_DIALECTS = {"duckdb": "duckdb", "postgresql": "postgres"}  # by URL scheme; SQLite otherwise
+
 
 def normalized(sql: str) -> str:
     """Return `sql` with case, white space and comments evened out and the last ``;`` dropped.
@@ -41,3 +43,8 @@ def _normalized(sql: str) -> str:
 
 _SHORT = 1_000  # characters up to which a normal form is worth remembering
 _remembered = lru_cache(maxsize=4_096)(_normalized)
+
+
+def dialect_of(url: str) -> str:
+    """Return sqlglot's name for the SQL of the engine that a database URL (or path) names."""
+    return _DIALECTS.get(url.partition("://")[0], "sqlite")

@@ -159,7 +159,8 @@ class Transition:
     """All that a reward may look at: this turn, the turns before it, the task and its gold result.
 
     `gold` holds the result of each gold query, in the order of ``task.gold_sql``; it is empty
-    for a task without gold. `outcome` is the matcher's verdict on a final turn.
+    for a task without gold. `outcome` is the matcher's verdict on a final turn, `schema` the one
+    of the database.
     """
 
     task: Task
@@ -168,6 +169,7 @@ class Transition:
     result: ToolResult
     history: tuple[Turn, ...] = ()
     outcome: EpisodeOutcome = EpisodeOutcome.NO_SUBMISSION
+    schema: Schema = ()
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,21 @@
-"""Every reward term by hand, and what each pays for the known ways to game it."""
+"""Outcome, hard constraints, recall, schema scores and schemes, by hand."""
 
-import sqlite3
-from contextlib import closing
+import dataclasses
 
-import gymnasium as gym
 import pytest
 
-from text2sql_gym.protocols.finestep import FineStep
-from text2sql_gym.rewards import REWARDS, SCHEMES, RewardScheme
+from text2sql_gym.rewards import SCHEMES, RewardScheme
 from text2sql_gym.rewards.execution_match import execution_match
 from text2sql_gym.rewards.hard_constraints import HardConstraints
 from text2sql_gym.rewards.recall import (
+    cell_f1,
     cell_recall,
     column_recall,
     progress_recall,
-    schema_recall,
 )
 from text2sql_gym.rewards.schema_linking import SchemaItems, overlap, schema_score
 from text2sql_gym.types import (
+    VIOLATIONS,
     CallOutcome,
     EpisodeOutcome,
     Table,
@@ -57,27 +55,31 @@ class TestExecutionMatch:
 
 
 class TestHardConstraints:
-    BROKEN = {
-        CallOutcome.MALFORMED: "mode",
-        CallOutcome.NOT_ALLOWED: "read_only",
-        CallOutcome.SQL_ERROR: "executes",
-        CallOutcome.TIMEOUT: "executes",
-        CallOutcome.DUPLICATE: "no_repeat",
-        CallOutcome.NO_PROPOSAL: "order",
-        CallOutcome.UNPROPOSED: "order",
-        CallOutcome.OUT_OF_PHASE: "order",
-    }
+    CALL = ToolCall("execute_sql", {"sql": "SELECT 1"})
+    BREAKS = [
+        # (call, outcome, error), and the rules any of which forbids it
+        ((None, CallOutcome.MALFORMED, "no JSON"), {"mode"}),
+        ((CALL, CallOutcome.MALFORMED, "expected the arguments sql"), {"parse"}),
+        ((CALL, CallOutcome.SQL_ERROR, 'near "SELEC": syntax error'), {"parse", "executes"}),
+        ((CALL, CallOutcome.SQL_ERROR, "incomplete input"), {"parse", "executes"}),
+        ((CALL, CallOutcome.SQL_ERROR, "no such column: x"), {"executes"}),
+        ((CALL, CallOutcome.TIMEOUT, "too long"), {"executes"}),
+        ((CALL, CallOutcome.NOT_ALLOWED, "not authorized"), {"read_only"}),
+        ((CALL, CallOutcome.DUPLICATE, None), {"no_repeat"}),
+        *(((CALL, outcome, "first propose"), {"order"}) for outcome in sorted(VIOLATIONS)),
+        ((CALL, CallOutcome.OK, None), set()),
+        ((CALL, CallOutcome.TRUNCATED, None), set()),
+    ]
+    RULES = [field.name for field in dataclasses.fields(HardConstraints)]
 
-    @pytest.mark.parametrize("outcome", CallOutcome)
-    def test_each_rule_that_is_broken_costs_one(self, outcome):
-        fine = outcome not in self.BROKEN
-        assert HardConstraints()(transition(None, call_outcome=outcome)) == (0.0 if fine else -1.0)
-
-    @pytest.mark.parametrize(("outcome", "rule"), BROKEN.items())
-    def test_a_rule_switched_off_costs_nothing_and_switches_off_no_other(self, outcome, rule):
-        lenient = HardConstraints(**{rule: False})
-        costs = {name: lenient(transition(None, call_outcome=name)) for name in self.BROKEN}
-        assert costs == {name: 0.0 if self.BROKEN[name] == rule else -1.0 for name in self.BROKEN}
+    @pytest.mark.parametrize(("turn", "rules"), BREAKS)
+    def test_a_broken_rule_costs_one_where_it_is_on(self, turn, rules):
+        call, outcome, error = turn
+        step = Transition(Task("t", "d", "?"), (), call, ToolResult("", outcome, error=error))
+        assert HardConstraints()(step) == (-1.0 if rules else 0.0)
+        none = dict.fromkeys(self.RULES, False)
+        costs = {rule: HardConstraints(**none | {rule: True})(step) for rule in self.RULES}
+        assert costs == {rule: -1.0 if rule in rules else 0.0 for rule in self.RULES}
 
 
 class TestCellRecall:
@@ -153,16 +155,6 @@ class TestColumnRecall:
         assert column_recall(transition(table(("Oslo",)), EMPTY)) == 0.0
 
 
-class TestSchemaRecall:
-    def test_is_the_share_of_gold_columns_read(self):
-        gold = table((1,), reads=[("sale", "city"), ("sale", "id"), ("shop", "")])
-        shown = table((1,), reads=[("sale", "city"), ("shop", ""), ("shop", "id")])
-        assert schema_recall(transition(shown, gold)) == 2 / 3
-
-    def test_of_a_gold_that_reads_nothing_is_0(self):
-        assert schema_recall(transition(table((1,)), table((1,)))) == 0.0
-
-
 class TestProgressRecall:
     def test_pays_each_gain_over_the_best_earlier_step_once(self):
         half, other, most = table(("Oslo", 1)), table(("Rome", 2)), table(("Oslo", 1, "Rome"))
@@ -182,7 +174,7 @@ class TestProgressRecall:
         assert progress_recall(transition(GOLD, GOLD, history=history)) == 1.0
 
 
-@pytest.mark.parametrize("recall", [cell_recall, column_recall, schema_recall, progress_recall])
+@pytest.mark.parametrize("recall", [cell_recall, cell_f1, column_recall, progress_recall])
 class TestEveryRecall:
     @pytest.mark.parametrize("outcome", [CallOutcome.OK, CallOutcome.TRUNCATED])
     def test_pays_for_what_a_step_shows(self, recall, outcome):
@@ -228,97 +220,7 @@ class TestSchemes:
         assert isinstance(scheme.outcome_sum({}), float) and isinstance(scheme.scalar({}), float)
 
 
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory):
-    path = tmp_path_factory.mktemp("shop") / "shop.sqlite"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("CREATE TABLE sale (id INTEGER PRIMARY KEY, city TEXT, price REAL)")
-        rows = [("Oslo", 3.5), ("Rome", 2.0), ("Rome", 7.0)]
-        connection.executemany("INSERT INTO sale (city, price) VALUES (?, ?)", rows)
-        connection.commit()
-    return path
-
-
-CITIES = "SELECT city, count(*) FROM sale GROUP BY city"  # (Oslo, 1), (Rome, 2)
-NAMES = ("execution_match", "hard_constraints", "cell_recall", "column_recall", "schema_recall",
-         "progress_recall")  # fmt: skip
-
-
-def paid(shop, *turns, gold=CITIES):
-    """The raw terms of the last of these turns, in the order of `NAMES`."""
-    task = {"task_id": "t", "database": shop, "question": "?", "gold_sql": gold}
-    rewards = RewardScheme({}, dict.fromkeys(NAMES, 1.0))
-    env = gym.make("Text2SQL-v0", tasks=[task], rewards=rewards)
-    env.reset()
-    for action in turns:
-        _, _, _, _, info = env.step(action)
-    env.close()
-    return tuple(info["reward_terms"].values())
-
-
-def call(sql):
-    return FineStep.call("try", sql)
-
-
-def answer(sql):
-    return FineStep.answer("sure", sql)
-
-
-DUMP = "SELECT * FROM sale"
-CONSTANTS = "SELECT 'Oslo', 'Rome', 1, 2"
-COPIED = "SELECT 'Oslo', 1 UNION ALL SELECT 'Rome', 2"
-NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n LIMIT 99"
-
-
-@pytest.mark.parametrize(
-    ("turns", "terms"),
-    [
-        # match, hard, cell, column, schema, progress
-        pytest.param([call(CITIES)], (0, 0, 1, 1, 1, 1), id="the gold query as a trial"),
-        pytest.param([answer(CITIES)], (1, 0, 1, 1, 1, 1), id="the gold query"),
-        pytest.param([call(DUMP)], (0, 0, 1, 0.5, 1, 1), id="SELECT *"),
-        pytest.param([answer(DUMP)], (0, 0, 1, 0.5, 1, 1), id="SELECT * as the answer"),
-        pytest.param([call(DUMP), call(DUMP)], (0, -1, 0, 0, 0, 0), id="a repeat"),
-        pytest.param(
-            [call(DUMP), call("select * from SALE; -- again")], (0, -1, 0, 0, 0, 0),
-            id="a repeat with a comment",
-        ),  # fmt: skip
-        pytest.param(
-            [call(DUMP), call("SELECT *, 1 FROM sale")], (0, 0, 1, 0.5, 1, 0),
-            id="a repeat in other words: only progress sees through it",
-        ),  # fmt: skip
-        pytest.param([call(CONSTANTS)], (0, 0, 1, 0, 0, 1), id="guessed constants"),
-        pytest.param([answer(CONSTANTS)], (0, 0, 1, 0, 0, 1), id="constants as the answer"),
-        pytest.param([answer(COPIED)], (0, 0, 1, 1, 0, 1), id="the result written down"),
-        pytest.param([call(NUMBERS)], (0, 0, 0.5, 0, 0, 0.5), id="all numbers"),
-        pytest.param([call("SELECT city FROM sale WHERE 0")], (0, 0, 0, 0, 1, 0), id="no rows"),
-        pytest.param([answer("-- nothing")], (0, -1, 0, 0, 0, 0), id="a comment"),
-        pytest.param([answer("DELETE FROM sale")], (0, -1, 0, 0, 0, 0), id="a write"),
-        pytest.param([answer("")], (0, -1, 0, 0, 0, 0), id="nothing as the answer"),
-        pytest.param(["SELECT 1"], (0, -1, 0, 0, 0, 0), id="no call at all"),
-    ],
-)
-def test_what_the_known_ways_to_game_a_reward_are_paid(shop, turns, terms):
-    assert paid(shop, *turns) == terms
-
-
-def test_any_empty_result_recalls_an_empty_gold_but_is_no_match_without_reading_a_table(shop):
-    nowhere = "SELECT id FROM sale WHERE city = 'Paris'"
-    assert paid(shop, call("SELECT 1 WHERE 0"), gold=nowhere) == (0, 0, 1, 1, 0, 1)
-    assert paid(shop, answer("SELECT 1 WHERE 0"), gold=nowhere)[0] == 0
-    assert paid(shop, answer("DELETE FROM sale"), gold=nowhere)[0] == 0
-
-
-def test_dumping_a_table_in_every_turn_never_pays_as_much_as_a_right_answer(shop):
-    task = {"task_id": "t", "database": shop, "question": "?", "gold_sql": CITIES}
-    env = gym.make("Text2SQL-v0", tasks=[task])
-    env.reset()
-    total = sum(env.step(call(f"SELECT *, {turn} FROM sale"))[1] for turn in range(7))
-    env.close()
-    assert total == pytest.approx(0.7) and total < 1.0
-
-
-class TestSchemaLinking:
+class TestSchemaScore:
     GOLD = SchemaItems.of(["Sale", "shop"], {"sale": ["city", "SHOP_ID"], "shop": ["id"]})
 
     def test_case_is_folded(self):
@@ -373,7 +275,3 @@ class TestSchemaLinking:
         assert schema_score(everything, self.GOLD, "recall") == 1.0
         assert schema_score(everything, self.GOLD, "f1") < 0.7
         assert schema_score(everything, self.GOLD, "total_match") == 0.0
-
-
-def test_the_registry_names_every_term_tested_here():
-    assert set(REWARDS) == set(NAMES)

@@ -9,6 +9,8 @@ from vector_cases import array, close, differs, each_case, rows_by
 
 from agents.credit import Grpo, signals
 from agents.credit.selection import is_informative, overlong_penalty
+from text2sql_gym.rewards.graded_outcome import arctic_outcome
+from text2sql_gym.types import EpisodeOutcome, Task, ToolResult, Transition
 
 FILE = "dapo_and_arctic.json"
 
@@ -86,13 +88,23 @@ def ours(case, tmp_path_factory):
     return execution_match_of(sql_of(args["response"]), golds, SETUP, path)
 
 
-def arctic_match(case, tmp_path_factory):
-    close(ours(case, tmp_path_factory), case["out"]["score"])
+def arctic_term(case, tmp_path_factory):
+    """Our term for a submission with the recorded execution, judged by our matcher."""
+    outcome = EpisodeOutcome.PREDICTED_ERROR
+    if case["out"]["execution_success"]:
+        right = ours(case, tmp_path_factory)
+        outcome = EpisodeOutcome.MATCH if right else EpisodeOutcome.MISMATCH
+    final = ToolResult("", final=True)
+    return arctic_outcome(Transition(Task("t", "db", "?"), (), None, final, outcome=outcome))
 
 
-@differs("pays 0.1 for a query that runs, or for form; here only a right answer is an outcome")
-def arctic_consolation(case, tmp_path_factory):
-    assert case["out"]["score"] == 0.1 and ours(case, tmp_path_factory) == 0.0
+def arctic(case, tmp_path_factory):
+    close(arctic_term(case, tmp_path_factory), case["out"]["score"])
+
+
+@differs("pays 0.1 for good form as well; here a query has to run")
+def arctic_form(case, tmp_path_factory):
+    assert case["out"]["score"] == 0.1 and arctic_term(case, tmp_path_factory) == 0.0
 
 
 CHECKS = {
@@ -103,15 +115,14 @@ CHECKS = {
     "skyrl_filter_token_level": filter_enough,
     "skyrl_filter_float_noise_kept": filter_noise,
     "zero_variance_float32_noise": rounding,
-    "arctic_bird_*": arctic_match,
-    "arctic_bird_wrong": arctic_consolation,
-    "arctic_bird_error_good_format": arctic_consolation,
+    "arctic_bird_*": arctic,
+    "arctic_bird_error_good_format": arctic_form,
 }
 
 
 @each_case(FILE, CHECKS)
 def test_dapo_and_arctic(check, case, tmp_path_factory):
-    if check in (arctic_match, arctic_consolation):
+    if check in (arctic, arctic_form):
         check(case, tmp_path_factory)
     else:
         check(case)

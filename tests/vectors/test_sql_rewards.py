@@ -1,8 +1,8 @@
 """Recorded cases of SkyRL-SQL's and SQL-R1's rewards and of Spider's comparison of results.
 
-This package has no such composite rewards: form is the protocol's business (a malformed turn is
-an observation and a term of its own), and the outcome is what the matcher says. So the execution
-part is run through the matchers here, and the composites are deliberate differences.
+The execution part is run through the matchers. Form is the protocol's business here: a malformed
+turn is an observation, and the terms of these papers count it as a broken form. The length of a
+right answer, which SQL-R1 pays as well, is left out.
 """
 
 import json
@@ -16,8 +16,8 @@ from vector_cases import close, differs, each_case, load
 from text2sql_gym.errors import GoldError, ToolError
 from text2sql_gym.matching.spider_test_suite import SpiderTestSuite
 from text2sql_gym.protocols.finestep import FineStep
-from text2sql_gym.rewards.execution_match import execution_match
-from text2sql_gym.types import EpisodeOutcome, Task, ToolResult, Transition
+from text2sql_gym.rewards.graded_outcome import skyrl_sql_outcome, sql_r1_outcome
+from text2sql_gym.types import CallOutcome, EpisodeOutcome, Task, ToolResult, Transition, Turn
 
 FILE = "sql_rewards.json"
 SETUP = [
@@ -33,14 +33,19 @@ def solution_of(case):
 
 def skyrl_execution(case, path):
     sql, gold = solution_of(case), case["args"]["reference"]
-    close(execution_match_of(sql, [gold], SETUP, path), case["out"]["reward"])
+    right = execution_match_of(sql, [gold], SETUP, path)
+    outcome = EpisodeOutcome.MATCH if right else EpisodeOutcome.MISMATCH
+    final = ToolResult("", final=True)
+    term = skyrl_sql_outcome(Transition(Task("t", "db", "?"), (), None, final, outcome=outcome))
+    close(term, case["out"]["reward"])
 
 
-@differs("a wrong form is -1 for the whole episode there; here the turn is malformed and goes on")
 def skyrl_form(case, path):
-    assert case["out"]["reward"] == -1.0
-    with pytest.raises(ToolError):
+    with pytest.raises(ToolError) as raised:
         FineStep().parse(case["args"]["completion"])
+    result = ToolResult("", raised.value.outcome)
+    term = skyrl_sql_outcome(Transition(Task("t", "db", "?"), (), None, result))
+    close(term, case["out"]["reward"])
 
 
 @differs("a gold query that fails is paid 0 there; here it is our fault and raises")
@@ -65,14 +70,36 @@ OUTCOMES = {
 }
 
 
-@differs("sums form, execution, result and length, and pays more for a broken gold than a mismatch")
-def sql_r1(case, path):
+def sql_r1_term(case):
+    """Our term for a submission with the recorded outcome."""
     outcome = OUTCOMES[case["args"]["exec_status"]]
-    task = Task("t", "db.sqlite", "?")
     final = ToolResult("", final=True)
-    ours = execution_match(Transition(task, (), None, final, outcome=outcome))
-    assert ours == (1.0 if case["args"]["exec_status"] == "Match" else 0.0)
-    assert isinstance(case["out"], float | int)
+    return sql_r1_outcome(Transition(Task("t", "db", "?"), (), None, final, outcome=outcome))
+
+
+def sql_r1(case, path):
+    close(sql_r1_term(case), case["out"])
+
+
+@differs("a right answer also earns up to 1 for its length")
+def sql_r1_right(case, path):
+    assert sql_r1_term(case) == 6.0 < case["out"] < 7.0
+
+
+@differs("a gold query that fails is paid 1 there; here it is our fault and raises")
+def sql_r1_gold_error(case, path):
+    assert sql_r1_term(case) == 0.0 < case["out"]
+
+
+def sql_r1_form(case, path):
+    """A wrong form costs 1, whatever the answer is worth."""
+    broken = ToolResult("", CallOutcome.MALFORMED)
+    task, final = Task("t", "db", "?"), ToolResult("", final=True)
+    first = Transition(task, (), None, broken)
+    then = Transition(
+        task, (), None, final, (Turn(None, broken),), OUTCOMES[case["args"]["exec_status"]]
+    )
+    close(sql_r1_outcome(first) + sql_r1_outcome(then), case["out"])
 
 
 def rows_as_sql(rows, *, ordered):
@@ -108,8 +135,12 @@ CHECKS = {
     "skyrl_gold_error": skyrl_gold_error,
     "skyrl_rows_left_after_delete": skyrl_delete,
     "sqlr1_*": sql_r1,
+    "sqlr1_gold_error_status": sql_r1_gold_error,
+    "sqlr1_bad_format_two_think": sql_r1_form,
+    "sqlr1_no_code_fence": sql_r1_form,
     "spider_result_eq_*": spider_equal,
 } | {f"skyrl_{name}": skyrl_form for name in FORM}
+CHECKS |= {f"sqlr1_{name}": sql_r1_right for name in ("match", "long_match", "mid_match")}
 
 
 @each_case(FILE, CHECKS)

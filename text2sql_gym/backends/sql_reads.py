@@ -13,7 +13,7 @@ Tables = dict[str, dict[str, str]]
 """Type by column by table, in the schema's spelling."""
 
 
-def reads(tree: exp.Expression, tables: Tables, dialect: str) -> Reads:
+def reads(tree: exp.Expr, tables: Tables, dialect: str) -> Reads:
     """Return the (table, column) pairs a query names, ``(table, "")`` where it names no column.
 
     A view is read under its own name, not as the tables behind it. A query that cannot be
@@ -45,7 +45,7 @@ def _of_scope(scope: Scope, tables: Tables, spelled: dict[str, str]) -> set[tupl
     return found
 
 
-def _tables(tree: exp.Expression, spelled: dict[str, str]) -> set[str]:
+def _tables(tree: exp.Expr, spelled: dict[str, str]) -> set[str]:
     """Return the tables of the schema a query names; a CTE of the same name hides one."""
     hidden = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
     names = {table.name.lower() for table in tree.find_all(exp.Table)} - hidden

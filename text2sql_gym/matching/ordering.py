@@ -14,10 +14,10 @@ from sqlglot import exp
 from text2sql_gym.backends.base import Backend
 from text2sql_gym.errors import ToolError
 from text2sql_gym.matching.cells import same_cell
+from text2sql_gym.sql_text import dialect_of
 from text2sql_gym.types import Limits, Row, Table
 
 _ORDER_OR_LIMIT = re.compile(r"\border\s+by\b|\blimit\b|\bfetch\b", re.IGNORECASE)
-_DIALECTS = {"duckdb": "duckdb", "postgresql": "postgres"}  # by URL scheme; SQLite otherwise
 _GROWTH = 8  # how much more of a result is fetched while the tie at a LIMIT has no end in sight
 
 
@@ -83,7 +83,7 @@ def segments_of(
         return ()
     if _ORDER_OR_LIMIT.search(sql) is None:
         return (segment(len(table.rows), table.rows),)
-    dialect = _DIALECTS.get(database.url.partition("://")[0], "sqlite")
+    dialect = dialect_of(database.url)
     # inside an expression SQLite takes a name for a column first, and only then for an alias
     for aliases in (False, True):
         try:

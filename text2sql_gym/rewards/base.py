@@ -26,12 +26,14 @@ class RewardScheme:
                    an episode of fewer than ten turns is never worth a right answer. Estimators
                    read the two sums separately and do not see it.
     own            terms of the user's by name, beside those of `REWARDS`
+    source         where the choice comes from, for the reader
     """
 
     outcome: Mapping[str, float]
     process: Mapping[str, float]
     process_scale: float = 0.1
     own: Mapping[str, Reward] = field(default_factory=dict)
+    source: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:

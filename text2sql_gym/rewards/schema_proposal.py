@@ -1,0 +1,77 @@
+"""Schema proposals: does the policy say which tables and columns the answer needs?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from text2sql_gym.errors import ToolError
+from text2sql_gym.registry import lookup
+from text2sql_gym.rewards.schema_linking import MODES, SchemaItems, schema_score
+from text2sql_gym.rewards.statements import named_by
+from text2sql_gym.tools.propose_schema import parse_proposal
+from text2sql_gym.types import CallOutcome, EpisodeOutcome, Transition, Turn
+
+
+@dataclass(frozen=True)
+class SchemaProposal:
+    """Score of a proposed schema against the one that the gold query reads; see `schema_score`.
+
+    mode      how a proposal is scored: a name in `schema_linking.MODES`
+    if_right  True: the score of the last proposal, on a submission that is right, else 0.
+              False: on the turn that proposes, what the score gains over the best earlier one;
+              sums to at most 1 over an episode.
+
+    The gold items are what the text of the gold query names. Best over the golds. A proposal that
+    the tool refused counts for nothing; a gold query that names no table pays nothing.
+
+    Range: [0, 1].
+    Gamed by: proposing everything: 0 under "total_match", 1 under "recall". Proposing one schema
+        after another until one fits: 1 without `if_right`.
+    Source: TRUST-SQL (arXiv 2603.16448), reward code; the paper couples "total_match" with a right
+        answer, as `if_right` does. Payment on the proposing turn is our choice.
+    """
+
+    mode: str = "total_match"
+    if_right: bool = True
+
+    def __post_init__(self) -> None:
+        lookup(MODES, self.mode, "schema score")
+
+    def __call__(self, transition: Transition) -> float:
+        """Judge one turn."""
+        before = [self._score(turn, transition) for turn in transition.history]
+        if self.if_right:
+            right = transition.outcome is EpisodeOutcome.MATCH
+            last = next((score for score in reversed(before) if score is not None), None)
+            return last if right and last is not None else 0.0
+        now = self._score(Turn(transition.call, transition.result), transition)
+        best = max((score for score in before if score is not None), default=0.0)
+        return 0.0 if now is None else max(0.0, now - best)
+
+    def _score(self, turn: Turn, transition: Transition) -> float | None:
+        """The score of the turn's proposal; None where it proposes nothing."""
+        items = _proposed(turn)
+        if items is None:
+            return None
+        golds = (_needed(transition, sql) for sql in transition.task.gold_sql)
+        return max((schema_score(items, gold, self.mode) for gold in golds if gold), default=0.0)
+
+
+def _proposed(turn: Turn) -> SchemaItems | None:
+    accepted = turn.result.outcome in (CallOutcome.OK, CallOutcome.DUPLICATE)
+    if turn.call is None or turn.call.tool != "propose_schema" or not accepted:
+        return None
+    try:
+        proposal = parse_proposal(turn.call.arguments.get("schema", ""))
+    except ToolError:
+        return None
+    return SchemaItems.of(proposal, proposal)
+
+
+def _needed(transition: Transition, gold_sql: str) -> SchemaItems | None:
+    """What a proposal has to hold; None for a gold query that names no table."""
+    named = named_by(transition, gold_sql)
+    columns: dict[str, list[str]] = {table: [] for table, _ in named}
+    for table, column in named:
+        columns[table] += [column] if column else []
+    return SchemaItems.of(columns, columns) if named else None
