@@ -29,13 +29,14 @@ and `info["reward_terms"]` has the raw value of every term of the scheme. Choose
 `RewardScheme` with terms of your own in `own`.
 
 No scheme pays any of the known tricks as much as a right answer; tests hold every scheme to that,
-and list what every term pays for each trick.
+and list what every term pays for each trick. The docstrings say more, and are the pages of
+reference that `make docs` builds.
 """
 
 
 def page() -> str:
     """The whole page in Markdown."""
-    return "\n".join([_INTRODUCTION, "## Schemes\n", *_schemes(), "\n## Terms", *_terms()])
+    return "\n".join([_INTRODUCTION, "## Schemes\n", *_schemes(), "\n## Terms\n", *_terms()])
 
 
 def said(term: Reward) -> dict[str, str]:
@@ -67,18 +68,23 @@ def _sum(weights: Mapping[str, float]) -> str:
 
 
 def _terms() -> Iterable[str]:
+    yield "| term | what it pays | range | gamed by | source |"
+    yield "| --- | --- | --- | --- | --- |"
     for name, term in REWARDS.items():
         parts = said(term)
-        yield f"\n### `{name}`\n"
-        yield from _settings(term)
-        yield parts[""] + "\n"
-        yield from (f"- *{part}:* {' '.join(parts[part].split())}" for part in PARTS)
+        pays = " ".join([_one_line(parts[""].split("\n\n")[0]), *_settings(term)])
+        cells = [f"`{name}`", pays, *(_one_line(parts[part]) for part in PARTS)]
+        yield f"| {' | '.join(cells)} |"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("``", "`")
 
 
 def _settings(term: Reward) -> Iterable[str]:
     if is_dataclass(term) and not isinstance(term, type):
         values = (f"{field.name}={getattr(term, field.name)!r}" for field in fields(term))
-        yield f"`{type(term).__name__}({', '.join(values)})`\n"
+        yield f"With `{', '.join(values)}`."
 
 
 if __name__ == "__main__":

@@ -12,8 +12,10 @@ def call_cost(transition: Transition) -> float:
     worth of an answer, or guessing at once becomes the best policy.
 
     Range: {-1, 0}.
+
     Gamed by: submitting at once: 0, whatever the answer.
+
     Source: FineStep (arXiv 2605.04719) claims fewer redundant calls without saying by which term;
-        a plain price per call is our choice, and no preset pays it.
+    a plain price per call is our choice, and no preset pays it.
     """
     return 0.0 if transition.result.final else -1.0

@@ -30,10 +30,12 @@ def cte_validity(transition: Transition) -> float:
     that ran before, earns 0. So does one without CTEs.
 
     Range: [0, 1].
+
     Gamed by: CTEs of constants, copies and unused ones: they lower the share. One CTE around the
-        query, or a new filter around the last CTE each turn: 1.
+    query, or a new filter around the last CTE each turn: 1.
+
     Source: Reward-SQL (arXiv 2505.04671) scores each step of a chain of CTEs by a learned model
-        that sees the executed prefix. Validity by execution is our reconstruction.
+    that sees the executed prefix. Validity by execution is our reconstruction.
     """
     before: set[Key] = set()
     for turn in transition.history:

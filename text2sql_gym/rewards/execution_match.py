@@ -12,7 +12,9 @@ def execution_match(transition: Transition) -> float:
     matcher's business. A gold query that fails is a fault, never a 0.
 
     Range: {0, 1}.
+
     Gamed by: whatever the matcher lets pass; "strict" refuses constants and lucky filters.
+
     Source: execution accuracy as Spider and BIRD define it, by the matcher of that name.
     """
     return float(transition.outcome is EpisodeOutcome.MATCH)

@@ -20,10 +20,12 @@ class Exploration:
     golds. Paid with the answer, so that exploring for ever pays nothing.
 
     Range: [0, 1]. No gold: 0.
+
     Gamed by: ``SELECT 1`` or a repeat: 0. A dump of a table shows everything at once: 1 / enough.
-        One call a column, each useless by itself: 1.
+    One call a column, each useless by itself: 1.
+
     Source: ReEx-SQL (arXiv 2505.12768) names an exploration reward for effective interaction with
-        the database. Its formula is not public; this one is our reconstruction.
+    the database. Its formula is not public; this one is our reconstruction.
     """
 
     enough: int = 2

@@ -16,9 +16,11 @@ def well_formed(transition: Transition) -> float:
     Paid once, at the end: a bonus on every turn would pay for turns. The answer may be wrong.
 
     Range: {0, 1}.
+
     Gamed by: submitting ``SELECT 1`` at once: 1.
+
     Source: the format reward of ReEx-SQL (arXiv 2505.12768), whose rules are not public; this one
-        is our reconstruction.
+    is our reconstruction.
     """
     turns = turns_of(transition)
     broken = any(turn.result.outcome is CallOutcome.MALFORMED for turn in turns)
@@ -33,7 +35,9 @@ def four_phases(transition: Transition) -> float:
     `trust_sql`), or a syntax error.
 
     Range: {0, 1}.
+
     Gamed by: three empty gestures (``SELECT 1``, any proposal, ``SELECT 2``) before the answer: 1.
+
     Source: TRUST-SQL (arXiv 2603.16448), reward code, where it is worth 0.1.
     """
     turns = turns_of(transition)

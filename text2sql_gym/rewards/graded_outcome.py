@@ -12,9 +12,11 @@ def trust_sql_outcome(transition: Transition) -> float:
     Paid on the submission. A task without gold earns 0.
 
     Range: {0, 0.2, 1}.
+
     Gamed by: ``SELECT 1``, which runs: 0.2.
+
     Source: TRUST-SQL (arXiv 2603.16448), reward code. There results are cut at 30 rows and
-        compared as sets; here the matcher decides.
+    compared as sets; here the matcher decides.
     """
     return _graded(transition, right=1.0, wrong=0.2, fails=0.0)
 
@@ -25,9 +27,11 @@ def arctic_outcome(transition: Transition) -> float:
     Paid on the submission. A task without gold earns 0.
 
     Range: {0, 0.1, 1}.
+
     Gamed by: ``SELECT 1``, which runs: 0.1.
+
     Source: Arctic-Text2SQL-R1 (arXiv 2505.20315). The published BIRD reward also pays 0.1 for any
-        text in the right form; here it pays for running alone.
+    text in the right form; here it pays for running alone.
     """
     return _graded(transition, right=1.0, wrong=0.1, fails=0.0)
 
@@ -39,10 +43,12 @@ def skyrl_sql_outcome(transition: Transition) -> float:
     out does not avoid it.
 
     Range: {-1, 0, 1}.
+
     Gamed by: never submitting, which earns 0 as a wrong answer does.
+
     Source: SkyRL-SQL, skyrl_gym/envs/sql (revision a9564572). There the form of the whole chat is
-        judged at its end, and an episode without an answer earns -1; when turns run out is not
-        seen by a term.
+    judged at its end, and an episode without an answer earns -1; when turns run out is not
+    seen by a term.
     """
     if _broke_the_form(transition):
         return _first_break(transition)
@@ -56,10 +62,12 @@ def sql_r1_outcome(transition: Transition) -> float:
     with a malformed turn earns -1 on that turn and nothing after it.
 
     Range: [-1, 6].
+
     Gamed by: ``SELECT 1``, which runs: 0, one more than a query that fails.
+
     Source: SQL-R1 (IDEA-FinAI/SQL-R1, verl/utils/reward_score/synsql.py, revision 9d7f923). Left
-        out: up to 1 more for the length of a right answer. A gold query that fails is a fault
-        here and a match there.
+    out: up to 1 more for the length of a right answer. A gold query that fails is a fault
+    here and a match there.
     """
     if _broke_the_form(transition):
         return _first_break(transition)

@@ -24,9 +24,11 @@ class HardConstraints:
     Each rule can be switched off. A penalty, not a bonus: doing nothing useful does not pay.
 
     Range: {-1, 0}.
+
     Gamed by: submitting at once, or calls that are fine and useless (``SELECT 1``): 0.
+
     Source: FineStep (arXiv 2605.04719) names a hard-constraint process reward; which rules it has,
-        their values and the rule against repeats are our reconstruction.
+    their values and the rule against repeats are our reconstruction.
     """
 
     mode: bool = True

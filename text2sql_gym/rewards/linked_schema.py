@@ -29,10 +29,12 @@ class SchemaLinking:
     gold query reads no table.
 
     Range: [0, 1].
+
     Gamed by: ``SELECT *`` for recall: 1. A query that mentions the right columns and answers
-        nothing (``SELECT 1 WHERE EXISTS (SELECT city FROM sale)``) for each of them: 1.
+    nothing (``SELECT 1 WHERE EXISTS (SELECT city FROM sale)``) for each of them: 1.
+
     Source: the recall half of the schema rewards of Reasoning-SQL (arXiv 2503.23157) and others,
-        which compare what the texts name; the engine as a witness is our choice.
+    which compare what the texts name; the engine as a witness is our choice.
     """
 
     score: Score = "f1"

@@ -30,8 +30,10 @@ def cell_recall(transition: Transition) -> float:
     the step's result is empty too, else 0. No gold: 0.
 
     Range: [0, 1].
+
     Gamed by: ``SELECT *`` over a small table, or a list of guessed constants, which show every
-        cell: 1. A useful look-up of a filter value shows none of the answer: 0.
+    cell: 1. A useful look-up of a filter value shows none of the answer: 0.
+
     Source: our reconstruction of FineStep's recall-based reward (arXiv 2605.04719).
     """
     return _best(transition.result, transition, _cells_shown)
@@ -43,10 +45,12 @@ def cell_f1(transition: Transition) -> float:
     Degenerate cases as in `cell_recall`.
 
     Range: [0, 1].
+
     Gamed by: guessed constants that are right: 1. A dump pays little, as most of its cells are
-        none of the answer's.
+    none of the answer's.
+
     Source: Think2SQL (arXiv 2504.15077) pays precision and recall of cells; their harmonic mean as
-        an answer to dumps is our choice.
+    an answer to dumps is our choice.
     """
     return _best(transition.result, transition, _cells_agreeing)
 
@@ -57,9 +61,11 @@ def column_recall(transition: Transition) -> float:
     Degenerate cases as in `cell_recall`.
 
     Range: [0, 1].
+
     Gamed by: ``SELECT *`` where the answer is whole columns of a table: 1.
+
     Source: our reconstruction of FineStep's recall-based reward (arXiv 2605.04719), after the
-        column sets of SQL-ASTRA (arXiv 2603.16161), without its factor for precision.
+    column sets of SQL-ASTRA (arXiv 2603.16161), without its factor for precision.
     """
     return _best(transition.result, transition, _columns_shown)
 
@@ -70,9 +76,11 @@ def progress_recall(transition: Transition) -> float:
     Sums to at most 1 over an episode, so that no cell is paid twice.
 
     Range: [0, 1].
+
     Gamed by: one dump of everything: 1, once; repeating it in other words: 0.
+
     Source: our reconstruction of FineStep's recall-based reward (arXiv 2605.04719), as progress in
-        the manner of PAV (arXiv 2410.08146).
+    the manner of PAV (arXiv 2410.08146).
     """
     before = [_best(turn.result, transition, _cells_shown) for turn in transition.history]
     return max(0.0, cell_recall(transition) - max(before, default=0.0))

@@ -25,10 +25,12 @@ class SchemaProposal:
     the tool refused counts for nothing; a gold query that names no table pays nothing.
 
     Range: [0, 1].
+
     Gamed by: proposing everything: 0 under "total_match", 1 under "recall". Proposing one schema
-        after another until one fits: 1 without `if_right`.
+    after another until one fits: 1 without `if_right`.
+
     Source: TRUST-SQL (arXiv 2603.16448), reward code; the paper couples "total_match" with a right
-        answer, as `if_right` does. Payment on the proposing turn is our choice.
+    answer, as `if_right` does. Payment on the proposing turn is our choice.
     """
 
     mode: str = "total_match"

@@ -14,9 +14,11 @@ def exact_match(transition: Transition) -> float:
     """1.0 on a submission that runs and is a gold query up to case, spaces and comments, else 0.0.
 
     Range: {0, 1}.
+
     Gamed by: nothing short of the gold query. A right answer in other words earns 0.
+
     Source: the exact-match reward of ReEx-SQL (arXiv 2505.12768), whose rule is not public; this
-        one is our reconstruction.
+    one is our reconstruction.
     """
     if not _answers(transition.result):
         return 0.0
@@ -31,10 +33,12 @@ def entity_match(transition: Transition) -> float:
     query that cannot be parsed, or names nothing, pays nothing.
 
     Range: [0, 1].
+
     Gamed by: naming the right things in the wrong places (``price < 5`` for ``price > 5``): 1.
-        Naming more than is needed, as with a list of guessed constants: less.
+    Naming more than is needed, as with a list of guessed constants: less.
+
     Source: the entity-match reward of ReEx-SQL (arXiv 2505.12768), whose rule is not public; this
-        one is our reconstruction.
+    one is our reconstruction.
     """
     table = transition.result.table
     if table is None or not _answers(transition.result):
