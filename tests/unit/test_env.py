@@ -345,7 +345,7 @@ class TestArguments:
             ({"protocol_options": {"style": "ddl"}}, ValueError, "style"),
             ({"matcher": "strikt"}, UnknownName, "Did you mean 'strict'"),
             ({"rewards": "outcom"}, UnknownName, "Did you mean 'outcome'"),
-            ({"rewards": {"outcome": {"exec_match": 1.0}, "process": {}}}, UnknownName,
+            ({"rewards": {"outcome": {"executon_match": 1.0}, "process": {}}}, UnknownName,
              "Did you mean 'execution_match'"),
             ({"limits": {"shown_rows": 0}}, ValueError, "shown_rows must be positive"),
             ({"limits": {"rows": 1}}, TypeError, "rows"),
