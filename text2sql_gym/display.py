@@ -26,6 +26,8 @@ def one_line(text: str, limit: int) -> str:
     """Return `text` cut at `limit` characters, with control characters escaped, and `neutral`."""
     if len(text) > limit:
         text = f"{text[:limit]}...(+{len(text) - limit} characters)"
+    if "<" not in text and text.isprintable():
+        return text
     return neutral(_CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text))
 
 

@@ -97,8 +97,9 @@ class Episode:
 
         What failed before fails again, so it is left out: it may be a megabyte of anything.
         """
-        ran = (turn.call for turn in self.history if turn.result.outcome in _RAN)
-        return any(earlier is not None and call_key(earlier) == call_key(call) for earlier in ran)
+        ran = [turn.call for turn in self.history if turn.result.outcome in _RAN]
+        key = call_key(call) if ran else None
+        return any(earlier is not None and call_key(earlier) == key for earlier in ran)
 
     def info(self, reward_terms: dict[str, float], messages: Sequence[Message]) -> dict[str, Any]:
         """What `reset` and `step` return beside the observation: the same keys each time."""
@@ -116,7 +117,7 @@ class Episode:
             "turn": len(self.history),
             "remaining_turns": self.remaining_turns,
             "messages": [dict(message) for message in messages],
-            "tool_schemas": deepcopy(list(self.tool_schemas)),
+            "tool_schemas": deepcopy(list(self.tool_schemas)) if self.tool_schemas else [],
             "state": self.trail.state,
         }
 

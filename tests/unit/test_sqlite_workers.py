@@ -112,6 +112,37 @@ def test_submit_answers_what_execute_answers(path):
     backend.close()
 
 
+MEDIUM = "SELECT count(*) FROM n a, n b"  # some hundred thousand steps
+
+
+@pytest.fixture
+def numbers(tmp_path):
+    rows = ", ".join(f"({number})" for number in range(300))
+    return write(tmp_path / "n.sqlite", f"CREATE TABLE n(i); INSERT INTO n VALUES {rows};")
+
+
+def test_a_medium_statement_moves_only_where_others_wait_for_this_process(numbers):
+    limits = Limits(seconds=30.0, memory_mb=262)
+    backend = SqliteBackend(numbers, limits, cached=False)
+    pool = worker_pool("sqlite", 262)
+    assert backend.execute(MEDIUM, max_rows=1).rows == ((90_000,),)
+    assert pool.pids() == []
+    assert backend.submit(MEDIUM, max_rows=1).result().rows == ((90_000,),)
+    assert pool.pids() != []
+    backend.close()
+
+
+def test_a_statement_does_not_wait_behind_a_long_one_of_another_thread(numbers):
+    backend = SqliteBackend(numbers, Limits(seconds=30.0, memory_mb=263), cached=False)
+    with backend._database()._lock:  # as if one ran there now
+        assert backend.execute("SELECT max(i) FROM n", max_rows=1).rows == ((299,),)
+    assert worker_pool("sqlite", 263).pids() != []
+    backend.execute("SELECT min(i) FROM n", max_rows=1)  # and the lock is free again
+    assert backend._database()._lock.acquire(blocking=False)
+    backend._database()._lock.release()
+    backend.close()
+
+
 def test_time_spent_waiting_for_a_worker_does_not_count(path):
     backend = SqliteBackend(path, Limits(seconds=0.4, vm_steps=10**12, memory_mb=257), cached=False)
     count = 2 * os.cpu_count() + 1

@@ -17,7 +17,15 @@ from time import perf_counter
 from typing import Any
 
 from text2sql_gym.backends.sqlite_cache import Failure
-from text2sql_gym.backends.sqlite_shared import Result, SharedDatabase, attach, detach
+from text2sql_gym.backends.sqlite_shared import (
+    ALONE,
+    BESIDE,
+    Budget,
+    Result,
+    SharedDatabase,
+    attach,
+    detach,
+)
 from text2sql_gym.backends.worker_pool import generation, worker_pool
 from text2sql_gym.errors import EnvironmentFault, ToolError
 from text2sql_gym.types import CallOutcome, Limits, Schema, Table
@@ -62,7 +70,7 @@ class SqliteBackend:
         the same answer every time, unless the wall clock stops it.
         """
         database, deadline = self._database(), perf_counter() + self._limits.seconds
-        result = self._run_here(database, sql, max_rows)
+        result = self._run_here(database, sql, max_rows, ALONE)
         return _table(result or self._heavy(database, sql, max_rows, deadline)())
 
     def submit(self, sql: str, *, max_rows: int) -> Future[Table]:
@@ -76,7 +84,7 @@ class SqliteBackend:
         database, deadline = self._database(), perf_counter() + self._limits.seconds
         done: Future[Table] = Future()
         try:
-            result = self._run_here(database, sql, max_rows)
+            result = self._run_here(database, sql, max_rows, BESIDE)
             if result is None:
                 run = self._heavy(database, sql, max_rows, deadline)
                 return worker_pool("sqlite", self._limits.memory_mb).submit(lambda: _table(run()))
@@ -89,7 +97,9 @@ class SqliteBackend:
         """Release the file; the last backend of the process also stops its worker processes."""
         self._release()
 
-    def _run_here(self, database: SharedDatabase, sql: str, max_rows: int) -> Result | None:
+    def _run_here(
+        self, database: SharedDatabase, sql: str, max_rows: int, budget: Budget
+    ) -> Result | None:
         """Answer from memory or in this process; None when the statement needs a worker."""
         limit = self._limits.sql_characters
         if len(sql) > limit:
@@ -97,7 +107,7 @@ class SqliteBackend:
             return Failure(message, CallOutcome.SQL_ERROR, True)
         result = database.known(sql, max_rows) if self._cached else None
         if result is None and not self._isolated:
-            result = database.run_light(sql, max_rows)
+            result = database.run_light(sql, max_rows, budget)
             if result is not None and self._cached:
                 database.remember(sql, max_rows, result)
         return result

@@ -9,6 +9,7 @@ import sqlite3
 import threading
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from text2sql_gym.backends.answers import Refused
 from text2sql_gym.backends.sqlite_cache import Failure, ResultCache
@@ -20,11 +21,23 @@ from text2sql_gym.types import CallOutcome, Limits, Schema, Table
 
 Result = Table | Failure
 
-LIGHT_STEPS = 200_000
-"""Virtual-machine steps a statement may use in this process before it moves to a worker."""
 
-LIGHT_SECONDS = 0.02
-"""Seconds a statement may use in this process before it moves to a worker."""
+class Budget(NamedTuple):
+    """What a statement may use in this process before it moves to a worker, where it starts anew.
+
+    `waiting` is for how long it may wait for a statement of another thread to end here.
+    """
+
+    vm_steps: int
+    seconds: float
+    waiting: float = 0.002
+
+
+ALONE = Budget(4_000_000, 0.1)
+"""When the caller waits for the answer: moving costs what was done so far, so it is rare."""
+
+BESIDE = Budget(20_000, 0.005)
+"""When others wait for this process: about as long as a worker costs."""
 
 CACHE_BYTES = 16_000_000
 """Serialised size of all remembered results of this process."""
@@ -43,8 +56,6 @@ class SharedDatabase:
         self.users = 0
         self._lock = threading.Lock()
         self._number = next(_NUMBERS)
-        self._light_steps = min(LIGHT_STEPS, limits.vm_steps)
-        self._light_seconds = min(LIGHT_SECONDS, limits.seconds)
         try:
             self._guard = GuardedConnection(path, LIGHT)
         except sqlite3.Error as error:
@@ -67,17 +78,23 @@ class SharedDatabase:
         elif len(result.rows) * len(result.columns) <= _CACHED_CELLS:
             _CACHE.put((self._number, sql, max_rows), result)
 
-    def run_light(self, sql: str, max_rows: int) -> Result | None:
+    def run_light(self, sql: str, max_rows: int, budget: Budget) -> Result | None:
         """Run a statement in this process; None when it needs a worker."""
+        if not self._lock.acquire(timeout=budget.waiting):
+            return None
         try:
-            with self._lock:
-                columns, rows, complete, reads = self._guard.run(
-                    sql, max_rows, vm_steps=self._light_steps, seconds=self._light_seconds
-                )
+            columns, rows, complete, reads = self._guard.run(
+                sql,
+                max_rows,
+                vm_steps=min(budget.vm_steps, self.limits.vm_steps),
+                seconds=min(budget.seconds, self.limits.seconds),
+            )
         except Escalate:
             return None
         except Refused as refusal:
             return self._failure(refusal.kind, refusal.message, refusal.repeatable)
+        finally:
+            self._lock.release()
         return Table(columns, tuple(rows), complete, reads)
 
     def run_heavy(self, pool: WorkerPool, sql: str, max_rows: int, seconds: float) -> Result:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
+from functools import lru_cache
 from pathlib import Path
 
 from text2sql_gym.backends import open_backend
@@ -41,6 +42,7 @@ def _close_all(companions: OrderedDict[str, Backend]) -> None:
         companions.popitem()[1].close()
 
 
+@lru_cache(maxsize=1_024)
 def sqlite_file(url: str) -> Path | None:
     """Return the file of an SQLite URL or path; None for another engine or no file."""
     scheme, separator, rest = url.partition("://")

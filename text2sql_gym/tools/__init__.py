@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
+from functools import cache
 
 from text2sql_gym.registry import lookup
 from text2sql_gym.tools.base import Tool
@@ -30,8 +31,9 @@ __all__ = ["TOOLS", "Tool", "describe"]
 
 def describe(names: Iterable[str]) -> str:
     """One line a tool for a prompt, made from its docstring."""
-    return "\n".join(f"- {name}: {_said_of(lookup(TOOLS, name, 'tool'))}" for name in names)
+    return "\n".join(f"- {name}: {_said_of(name)}" for name in names)
 
 
-def _said_of(tool: Tool) -> str:
-    return " ".join((inspect.getdoc(tool) or "").replace("``", "").split())
+@cache
+def _said_of(name: str) -> str:
+    return " ".join((inspect.getdoc(lookup(TOOLS, name, "tool")) or "").replace("``", "").split())
