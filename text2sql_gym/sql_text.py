@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
+from typing import NamedTuple
 
 _TOKEN = re.compile(
     r"""
@@ -18,6 +20,26 @@ _PLAIN_TOKEN = re.compile(r"\w+|\S")
 _NOT_PLAIN = re.compile(r"['\"`\[]|--|/\*")
 
 _DIALECTS = {"duckdb": "duckdb", "postgresql": "postgres"}  # by URL scheme; SQLite otherwise
+
+
+class Token(NamedTuple):
+    """A word, a character or a quoted text, with its place in the statement."""
+
+    text: str
+    start: int
+    end: int
+
+
+def tokens(sql: str) -> Iterator[Token]:
+    """Yield what a statement says, without white space and comments. Linear in its length."""
+    for found in _TOKEN.finditer(sql):
+        if not found[0].startswith(("--", "/*")):
+            yield Token(found[0], *found.span())
+
+
+def names(sql: str) -> frozenset[str]:
+    """Every word and every quoted text of a statement, unquoted, in lower case."""
+    return frozenset(token.text.strip("'\"`[]").lower() for token in tokens(sql))
 
 
 def normalized(sql: str) -> str:

@@ -18,6 +18,7 @@ from text2sql_gym.protocols.wording import (
     RULES,
     check_schema_option,
     question_message,
+    tagged_result,
     where_to_look,
 )
 from text2sql_gym.tools import describe
@@ -127,8 +128,7 @@ class FineStep(AgentProtocol):
 
     def observe(self, action: str, turn: Turn, remaining_turns: int) -> Message:
         """The result between ``<result>`` tags; the last turn but one says so."""
-        notice = "\nOne turn is left: give the final SQL." if remaining_turns == 1 else ""
-        return {"role": "tool", "content": f"<result>\n{turn.result.text}{notice}\n</result>"}
+        return tagged_result(turn, remaining_turns, "give the final SQL")
 
     @property
     def _callable(self) -> tuple[str, ...]:

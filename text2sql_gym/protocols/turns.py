@@ -12,8 +12,8 @@ from text2sql_gym.display import neutral
 from text2sql_gym.errors import ToolError
 from text2sql_gym.types import CallOutcome, ToolCall
 
-_OBSERVATION = re.compile(r"</?(?:result|tool_response)\s*+>", re.IGNORECASE)
-_CHAT_TOKEN = re.compile(r"<[|\uff5c][^<>|\uff5c]{1,40}[|\uff5c]>")
+_OBSERVATIONS = ("<result>", "</result>", "<tool_response>", "</tool_response>")
+_CHAT_TOKEN = re.compile(r"<\|[^<>|]{1,40}+\|>|<\uff5c[^<>\uff5c]{1,40}+\uff5c>")
 _A_CALL = '<tool_call>{"name": ..., "arguments": {...}}</tool_call> with texts for arguments'
 _TAG = re.compile(r"<(?=/?\w+\s*+>|[|\uff5c])")
 
@@ -21,13 +21,15 @@ _TAG = re.compile(r"<(?=/?\w+\s*+>|[|\uff5c])")
 def forged(text: str) -> str:
     """What `text` holds that only the environment or a chat template writes; "" for nothing.
 
-    That is a ``<result>`` or ``<tool_response>``, in any case, and chat tokens: an assistant's turn
-    that holds ``<|im_end|>`` would end early in a rendered conversation, and say the rest as
-    someone else.
+    That is a ``<result>`` or ``<tool_response>``, and chat tokens: an assistant's turn that holds
+    ``<|im_end|>`` would end early in a rendered conversation, and say the rest as someone else.
     """
-    if _OBSERVATION.search(text):
+    if any(tag in text for tag in _OBSERVATIONS):
         return "a <result>, which only the environment writes"
-    return "a chat token, which only a chat template writes" if _CHAT_TOKEN.search(text) else ""
+    closed = "|>" in text or "\uff5c>" in text  # spares most texts the slower search
+    if closed and _CHAT_TOKEN.search(text):
+        return "a chat token, which only the environment writes"
+    return ""
 
 
 @dataclass(frozen=True)

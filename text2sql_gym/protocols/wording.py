@@ -5,7 +5,7 @@ from __future__ import annotations
 from text2sql_gym.display import neutral
 from text2sql_gym.prompts import engine_of, shown_schema
 from text2sql_gym.protocols.base import Message
-from text2sql_gym.types import Schema, Task
+from text2sql_gym.types import Schema, Task, Turn
 
 RULES = """\
 - Precision: output only what the question asks for. If it asks for one column, select only that \
@@ -39,6 +39,12 @@ def question_message(task: Task, schema: Schema, option: str, style: str = "ddl"
         return {"role": "user", "content": f"{shown}\n{asked}".lstrip()}
     above = f"Database schema:\n{shown}\n\n" if shown else ""
     return {"role": "user", "content": f"{above}Question: {asked}"}
+
+
+def tagged_result(turn: Turn, remaining_turns: int, last_words: str) -> Message:
+    """A result between ``<result>`` tags; when one turn is left, what to do in it."""
+    notice = f"\nOne turn is left: {last_words}." if remaining_turns == 1 else ""
+    return {"role": "tool", "content": f"<result>\n{turn.result.text}{notice}\n</result>"}
 
 
 def _evidence(task: Task) -> str:
