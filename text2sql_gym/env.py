@@ -15,9 +15,10 @@ from text2sql_gym.backends.base import Backend
 from text2sql_gym.backends.beside import Answers, Beside
 from text2sql_gym.datasets import load_tasks
 from text2sql_gym.episode import Episode, prompt_text
-from text2sql_gym.errors import StateError, ToolError, UnknownName
+from text2sql_gym.errors import GoldError, StateError, ToolError, UnknownName
 from text2sql_gym.golds import gold_results
-from text2sql_gym.matching import Matcher
+from text2sql_gym.judging import judge, nothing_paid, paid
+from text2sql_gym.matching import Gold, Matcher
 from text2sql_gym.protocols import AgentProtocol, Message
 from text2sql_gym.registry import lookup
 from text2sql_gym.resolve import limits_of, matcher_of, protocol_of, scheme_of, tasks_by_id
@@ -42,6 +43,9 @@ T = TypeVar("T")
 
 _LONGEST = 1_000_000
 """characters of an action or an observation"""
+
+_SETTINGS = ("protocol", "matcher", "reward scheme", "max_turns", "limits")
+"""what two environments must have in common, besides the task, to share a state"""
 
 _OPEN_DATABASES = 32
 """databases kept open by one environment; those of one process share connections"""
@@ -78,9 +82,9 @@ class Text2SQLEnv(gym.Env[str, str]):
 
     ## Information
     The same keys after `reset` and every `step`, never a clock value, a path or the gold:
-    `task_id`, `database_id`, `question`, `difficulty` (str); `tool` (the tool called, "" if none);
-    `call_outcome` (a `CallOutcome`, "" after `reset`); `error` (str, "" if none); `outcome` (an
-    `EpisodeOutcome`); `reward_terms` (raw value of every term, by name); `turn`,
+    `task_id`, `database_id`, `question`, `evidence`, `difficulty` (str); `tool` (the tool called,
+    "" if none); `call_outcome` (a `CallOutcome`, "" after `reset`); `error` (str, "" if none);
+    `outcome` (an `EpisodeOutcome`); `reward_terms` (raw value of every term, by name); `turn`,
     `remaining_turns` (int); `messages` (the chat messages that are new to the agent);
     `tool_schemas` (JSON schemas of the tools for a chat template; empty where the prompt has them);
     `state` (str, opaque: what `reset` takes; as long as the actions so far).
@@ -95,6 +99,9 @@ class Text2SQLEnv(gym.Env[str, str]):
       `docs/rewards.md`.
     - `max_turns`: turns of an episode, the submission included.
     - `limits`: a `Limits`, or a dict with some of its fields.
+    - `gold_errors`: what a task does whose gold query fails. "raise": `reset` raises `GoldError`.
+      "report": the episode runs, its `outcome` is "gold_error" from the reset on, and its rewards
+      and reward terms are NaN, so that they are neither paid nor averaged unnoticed.
     - `render_mode`: `None` or "ansi" (the transcript with rewards).
 
     ## Version History
@@ -116,10 +123,13 @@ class Text2SQLEnv(gym.Env[str, str]):
         rewards: str | Mapping[str, Any] | RewardScheme = "finestep",
         max_turns: int = 7,
         limits: Limits | Mapping[str, Any] | None = None,
+        gold_errors: str = "raise",
         render_mode: str | None = None,
     ) -> None:
         if max_turns < 1:
             raise ValueError(f"max_turns must be at least 1, got {max_turns}")
+        if gold_errors not in ("raise", "report"):
+            raise ValueError(f"gold_errors: expected 'raise' or 'report', got {gold_errors!r}")
         if tasks is None:
             tasks = load_tasks(dataset, data_dir, split, **(dataset_options or {}))
         self._by_id = tasks_by_id(tasks)
@@ -130,17 +140,13 @@ class Text2SQLEnv(gym.Env[str, str]):
         terms = {**REWARDS, **self.scheme.own}
         self._rewards = {name: lookup(terms, name, "reward") for name in self.scheme.names}
         self.max_turns = max_turns
+        self.gold_errors = gold_errors
         self.limits = limits_of(limits)
         self.render_mode = render_mode
         self.action_space = Unicode(_LONGEST)
         self.observation_space = Unicode(_LONGEST)
-        self._settings = {
-            "protocol": fingerprint(self.protocol),
-            "matcher": fingerprint(self.matcher),
-            "reward scheme": fingerprint(self.scheme),
-            "max_turns": fingerprint(max_turns),
-            "limits": fingerprint(self.limits),
-        }
+        parts = (self.protocol, self.matcher, self.scheme, max_turns, self.limits)
+        self._settings = dict(zip(_SETTINGS, map(fingerprint, parts), strict=True))
         self._backends: OrderedDict[str, Backend] = OrderedDict()
         self._episode: Episode | None = None
         self._answers: Answers | None = None
@@ -169,7 +175,9 @@ class Text2SQLEnv(gym.Env[str, str]):
         if "state" in given:
             self._episode, observation, info = self._restored(given["state"])
         else:
-            self._episode, observation, info = self._begun(self._choose(given))
+            drawn = None if "task_id" in given else self.draw()
+            task = drawn or lookup(self._by_id, given["task_id"], "task")
+            self._episode, observation, info = self._begun(task)
         return observation, info
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
@@ -251,11 +259,6 @@ class Text2SQLEnv(gym.Env[str, str]):
         """Everything but the open databases: a copy continues the episode where this one is."""
         return {**self.__dict__, "_backends": OrderedDict(), "_answers": None}
 
-    def _choose(self, options: Mapping[str, Any]) -> Task:
-        if "task_id" in options:
-            return lookup(self._by_id, options["task_id"], "task")
-        return self.draw()
-
     def _open(self, task: Task) -> Backend:
         if task.database not in self._backends:
             self._backends[task.database] = open_backend(task.database, self.limits)
@@ -268,13 +271,13 @@ class Text2SQLEnv(gym.Env[str, str]):
     def _begun(self, task: Task) -> tuple[Episode, str, dict[str, Any]]:
         """Return the episode before its first turn, its prompt and its info."""
         backend = self._open(task)
-        golds = gold_results(task, self.matcher, backend, self.limits)
+        golds, outcome = self._golds(task, backend)
         messages = self.protocol.prompt(task, backend.schema(), self.limits, self.max_turns)
         observation = prompt_text(messages)
         trail = Trail.begun(task, self._settings, observation)
         schemas = self.protocol.tool_schemas
-        episode = Episode(task, golds, self.max_turns, messages, trail, schemas)
-        return episode, observation, episode.info(dict.fromkeys(self._rewards, 0.0), messages)
+        episode = Episode(task, golds, self.max_turns, messages, trail, schemas, outcome=outcome)
+        return episode, observation, episode.info(nothing_paid(self._rewards, outcome), messages)
 
     def _restored(self, state: str) -> tuple[Episode, str, dict[str, Any]]:
         """Return the episode in that state, and what came back when it was reached."""
@@ -300,16 +303,26 @@ class Text2SQLEnv(gym.Env[str, str]):
     def _taken(self, before: Episode, turn: RecordedTurn) -> tuple[Episode, str, dict[str, Any]]:
         """Return the episode after one more turn, with the observation and the info."""
         call, result = self._run(turn, before)
-        outcome = self._judge(call, result, before)
-        schema = self._open(before.task).schema()
-        transition = Transition(
-            before.task, before.gold_tables, call, result, before.history, outcome, schema
-        )
-        terms = {name: reward(transition) for name, reward in self._rewards.items()}
+        outcome, database = before.outcome, self._open(before.task)
+        if result.final and call is not None:
+            outcome = judge(self.matcher, call, result, before, database, self.limits)
+        golds, schema = before.gold_tables, database.schema()
+        transition = Transition(before.task, golds, call, result, before.history, outcome, schema)
+        terms, reward = paid(self.scheme, self._rewards, transition)
         done = Turn(call, result)
         message = self.protocol.observe(turn.action, done, before.remaining_turns - 1)
-        after = before.after(turn.action, done, outcome, message, self.scheme.scalar(terms))
+        after = before.after(turn.action, done, outcome, message, reward)
         return after, message["content"], after.info(terms, (message,))
+
+    def _golds(self, task: Task, backend: Backend) -> tuple[tuple[Gold, ...], EpisodeOutcome]:
+        """Return the golds and the outcome that the episode begins with."""
+        try:
+            golds = gold_results(task, self.matcher, backend, self.limits)
+        except GoldError:
+            if self.gold_errors == "raise":
+                raise
+            return (), EpisodeOutcome.GOLD_ERROR
+        return golds, EpisodeOutcome.NO_SUBMISSION
 
     def _run(self, turn: RecordedTurn, episode: Episode) -> tuple[ToolCall | None, ToolResult]:
         try:
@@ -327,16 +340,3 @@ class Text2SQLEnv(gym.Env[str, str]):
         if result.error is None and episode.repeats(call):
             result = replace(result, outcome=CallOutcome.DUPLICATE)
         return call, self.protocol.review(call, result, episode.history)
-
-    def _judge(
-        self, call: ToolCall | None, result: ToolResult, episode: Episode
-    ) -> EpisodeOutcome:
-        if not result.final or call is None:
-            return EpisodeOutcome.NO_SUBMISSION
-        if result.table is None:
-            return EpisodeOutcome.PREDICTED_ERROR
-        sql, database = call.arguments["sql"], self._open(episode.task)
-        for gold in episode.golds:
-            if self.matcher(sql, result.table, gold, database, self.limits) >= 1.0:
-                return EpisodeOutcome.MATCH
-        return EpisodeOutcome.MISMATCH if episode.golds else EpisodeOutcome.NO_GOLD

@@ -108,6 +108,7 @@ class Episode:
             "task_id": self.task.task_id,
             "database_id": self.task.database_id,
             "question": self.task.question,
+            "evidence": self.task.evidence,
             "difficulty": self.task.difficulty,
             "tool": last.call.tool if last and last.call else "",
             "call_outcome": str(last.result.outcome) if last else "",

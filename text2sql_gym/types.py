@@ -37,6 +37,7 @@ class EpisodeOutcome(StrEnum):
     MATCH = "match"
     MISMATCH = "mismatch"
     PREDICTED_ERROR = "predicted_error"
+    GOLD_ERROR = "gold_error"  # a gold query fails: nothing can be judged, see `gold_errors`
     NO_GOLD = "no_gold"  # submitted, and the task has no gold query to judge it by
     NO_SUBMISSION = "no_submission"
 

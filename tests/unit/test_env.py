@@ -1,6 +1,7 @@
 """`Text2SQLEnv`: the contract of Gymnasium, and the course of an episode."""
 
 import json
+import math
 import os
 import pickle
 import sqlite3
@@ -294,6 +295,31 @@ class TestTasks:
             env.unwrapped.step(answer(COUNT))
         env.close()
 
+    def test_a_broken_gold_may_be_reported_and_is_never_a_number(self, shop):
+        given = [
+            Task("shop/broken", str(shop), "?", (COUNT, "SELECT nme FROM sale")),
+            Task("shop/count", str(shop), "?", (COUNT,)),
+        ]
+        env = text2sql_gym.Text2SQLEnv(tasks=given, gold_errors="report")
+        seen = [start(env, "shop/broken")[1]]
+        for action in (call(CITIES), "hello", answer(COUNT)):
+            _, reward, terminated, _, info = env.step(action)
+            assert math.isnan(reward)
+            seen.append(info)
+        assert terminated and {info["outcome"] for info in seen} == {"gold_error"}
+        for info in seen:
+            assert all(map(math.isnan, info["reward_terms"].values()))
+            assert set(info["reward_terms"]) == set(env.scheme.names)
+        assert start(env, "shop/count")[1]["outcome"] == "no_submission"
+        assert env.step(answer(COUNT))[4]["outcome"] == "match"
+        assert env.reset(options={"state": seen[2]["state"]})[1] == seen[2]
+        env.close()
+
+    def test_evidence_is_shown_and_told(self, make):
+        prompt, info = start(make(), "shop/cities")
+        assert info["evidence"] == "city is a column" and info["evidence"] in prompt
+        assert start(make())[1]["evidence"] == ""
+
     def test_a_missing_database_is_a_fault(self, tmp_path):
         env = gym.make("Text2SQL-v0", tasks=[Task("t", str(tmp_path / "no.sqlite"), "?")])
         with pytest.raises(EnvironmentFault, match="no.sqlite"):
@@ -339,6 +365,7 @@ class TestArguments:
             ({"tasks": []}, DatasetError, "at least one task"),
             ({"tasks": [Task("t", "d", "?"), Task("t", "e", "?")]}, DatasetError, "the id 't'"),
             ({"tasks": [{"task_id": "t", "databse": "d"}]}, DatasetError, "mean 'database'"),
+            ({"gold_errors": "ignore"}, ValueError, "'raise' or 'report', got 'ignore'"),
             ({"max_turns": 0}, ValueError, "at least 1, got 0"),
             ({"protocol": "finestp"}, UnknownName, "Did you mean 'finestep'"),
             ({"protocol": FineStep(), "protocol_options": {"style": "full"}}, ValueError, "object"),
@@ -385,6 +412,7 @@ class TestInfo:
         "task_id": str,
         "database_id": str,
         "question": str,
+        "evidence": str,
         "difficulty": str,
         "tool": str,
         "call_outcome": str,
