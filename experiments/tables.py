@@ -61,7 +61,7 @@ def compare(before: Evaluation, after: Evaluation) -> str:
     if before.task_ids != after.task_ids:
         raise ValueError("expected two evaluations of the same tasks in the same order")
     rows = []
-    for one, two in _pairs(before, after):
+    for one, two in pairs(before, after):
         low, high = interval(two.values - one.values)
         rows.append(
             f"| {one.label} | {one.values.mean():.3f} | {two.values.mean():.3f} "
@@ -71,7 +71,8 @@ def compare(before: Evaluation, after: Evaluation) -> str:
     return _table(before, head, rows)
 
 
-def _pairs(before: Evaluation, after: Evaluation) -> Iterator[tuple[Line, Line]]:
+def pairs(before: Evaluation, after: Evaluation) -> Iterator[tuple[Line, Line]]:
+    """The lines that both evaluations have, in the order of the first."""
     others = {line.label: line for line in lines(after)}
     for line in lines(before):
         if line.label in others:

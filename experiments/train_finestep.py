@@ -4,9 +4,9 @@
     python experiments/train_finestep.py --dataset spider --data-dir DIR/spider
     python experiments/train_finestep.py --resume runs/finestep
 
-A run is a folder: config.json, metrics.jsonl, checkpoints/, evaluation-*.json, table.md. Every
-random draw follows from (seed, phase, number), so a run that was killed and resumed ends in the
-same weights. Ctrl-C saves first.
+A run is a folder: config.json, metrics.jsonl, checkpoints/, transcripts/, evaluation-*.json,
+table.md, report.html. Every random draw follows from (seed, phase, number), so a run that was
+killed and resumed ends in the same weights. Ctrl-C saves first.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from experiments.evaluation import Evaluation
 from experiments.flags import parse
 from experiments.interrupts import held_back
 from experiments.measure import evaluate, record
+from experiments.report import write_report
 from experiments.run import Run
 from experiments.tables import compare
 from text2sql_gym.errors import Text2SQLError
@@ -69,6 +70,7 @@ def phases(run: Run) -> None:
         raise
     print(compare(before, after))
     run.write(run.folder / "table.md", compare(before, after))
+    print(f"report: {write_report(run.folder)}")
 
 
 def warm_start(run: Run) -> None:

@@ -102,7 +102,8 @@ def assert_equal_runs(one, other):
 def test_the_script_runs_to_the_table(uninterrupted):
     folder, printed = uninterrupted
     table = (folder / "table.md").read_text()
-    assert printed.rstrip().endswith(table.rstrip())
+    assert printed.endswith(f"{table}\nreport: {folder / 'report.html'}\n")
+    assert "attempt" in (folder / "report.html").read_text()
     assert table.startswith("6 tasks, one greedy attempt each and 2 sampled ones")
     assert re.search(r"\| ex \| \d\.\d{3} \| \d\.\d{3} \| [+-]\d\.\d{3} \(", table)
     stored = json.loads((folder / "config.json").read_text())
