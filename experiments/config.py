@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.credit import ESTIMATORS, Estimator, FineStep
+from agents.loggers import LOGGERS
 from agents.losses import Bounds, Objective
 from agents.trainer import Optimization
 from agents.warmstart import Imitation
@@ -68,11 +69,14 @@ class Config:
     clip_high: float = option(0.28, "... and 1 + clip_high")
     temperature: float = option(1.0, "temperature of sampling")
 
+    loggers: str = option("", "besides metrics.jsonl, as in tensorboard,wandb,trackio")
     save_every: int = option(25, "updates (and hundreds of warm steps) between checkpoints")
 
     def __post_init__(self) -> None:
         lookup(DATASETS, self.dataset, "dataset")
         lookup(ESTIMATORS, self.estimator, "estimator")
+        for name in self.logger_names:
+            lookup(LOGGERS, name, "logger")
         none_or_more = ("eval_tasks", "eval_samples", "transcripts")
         for name in ("warm_steps", "updates", "demonstrations", *none_or_more):
             if getattr(self, name) < 0:
@@ -81,6 +85,11 @@ class Config:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         self.build_estimator()  # refuses its hyperparameters now, not after the warm start
+
+    @property
+    def logger_names(self) -> tuple[str, ...]:
+        """Where metrics are shown beside metrics.jsonl."""
+        return tuple(filter(None, self.loggers.split(",")))
 
     @property
     def imitation(self) -> Imitation:

@@ -18,6 +18,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 from agents import checkpoint
 from agents.chat import Chat
 from agents.demonstrations import demonstrate, texts
+from agents.loggers import MetricsLogger, open_loggers
 from agents.metrics import MetricsFile
 from agents.policies.scripted import Analyst
 from agents.policies.transformers import Sampling, TransformersPolicy
@@ -193,6 +194,8 @@ class Run:
         """Append a record of this phase, or one of `every`."""
         if self.done % every == 0:
             self.metrics.append({"phase": self.phase, **record})
+            for logger in self._loggers:
+                logger.log(self.phase, self.done, record)
             self._lines += 1
 
     def advance(self, done: int) -> None:
@@ -220,8 +223,14 @@ class Run:
         """Write a file of the run folder, whole or not at all."""
         write_atomically(file, text)
 
+    @cached_property
+    def _loggers(self) -> list[MetricsLogger]:
+        return open_loggers(self.config.logger_names, self.folder, self.config.as_dict())
+
     def close(self) -> None:
-        """Close the environments that were opened."""
+        """Close the environments and loggers that were opened."""
+        for logger in self.__dict__.get("_loggers", []):
+            logger.close()
         if "_collector" in self.__dict__:
             self._collector.close()
         if "_train_env" in self.__dict__:

@@ -38,6 +38,7 @@ from text2sql_gym.errors import Text2SQLError
 
 FAULTS = (
     TrainingError, CheckpointError, Text2SQLError, FloatingPointError, OSError, MemoryError,
+    ImportError,
     torch.OutOfMemoryError,
 )
 """What may go wrong without being a bug: each ends the run with a message, not a traceback."""
