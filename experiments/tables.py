@@ -9,8 +9,9 @@ import numpy as np
 
 from experiments.evaluation import Evaluation, Numbers
 
-BREAKDOWN = ("ex", "r_ves")
-"""Columns that are also shown by difficulty and by number of tables, where they are measured."""
+BREAKDOWN = ("ex", "soft_f1", "r_ves")
+"""Columns that a description also shows by difficulty and by number of tables, where they are
+measured; a comparison shows "ex" so."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,12 @@ class Line:
     values: Numbers
 
 
-def lines(evaluation: Evaluation) -> Iterator[Line]:
-    """All columns, then those of `BREAKDOWN` by difficulty and by number of tables."""
+def lines(evaluation: Evaluation, by_group: Sequence[str] = ("ex",)) -> Iterator[Line]:
+    """All columns, then those of `by_group` by difficulty and by number of tables."""
     for name in evaluation.columns:
         yield Line(label(name, evaluation.samples), evaluation.column(name))
     tables = [f"{count} table{'s' * (count > 1)}" if count else "" for count in evaluation.tables]
-    for name in BREAKDOWN:
+    for name in by_group:
         if name in evaluation.columns:
             yield from _parts(name, evaluation, evaluation.difficulties)
             yield from _parts(name, evaluation, tables)
@@ -48,6 +49,7 @@ def label(name: str, samples: int) -> str:
         "sampled_ex": "sampled ex",
         "r_ves": "R-VES",
         "soft_f1": "soft F1",
+        "bird_ex": "BIRD's ex",
     }
     return names.get(name, name.replace("_", " "))
 
@@ -82,7 +84,7 @@ def pairs(before: Evaluation, after: Evaluation) -> Iterator[tuple[Line, Line]]:
 def describe(evaluation: Evaluation) -> str:
     """A Markdown table of the means, each with a 95 % interval (bootstrap over tasks)."""
     rows = []
-    for line in lines(evaluation):
+    for line in lines(evaluation, BREAKDOWN):
         low, high = interval(line.values)
         rows.append(f"| {line.label} | {line.values.mean():.3f} | {low:.3f} to {high:.3f} |")
     return _table(evaluation, "| | mean | 95 % interval |\n|---|---|---|", rows)

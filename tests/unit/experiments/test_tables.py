@@ -75,7 +75,11 @@ def test_the_interval_of_equal_values_has_no_width():
     assert interval(np.full(7, 0.3)) == pytest.approx((0.3, 0.3))
 
 
-def test_r_ves_is_broken_down_like_ex():
-    found = cells(describe(evaluation([0, 1], r_ves=[0, 100])))
+def test_scores_are_described_by_difficulty_and_compared_as_a_whole():
+    one = evaluation([0, 1], soft_f1=[0, 0.5], r_ves=[0, 100])
+    found = cells(describe(one))
     assert found["R-VES, hard (1)"] == ["100.000", "100.000 to 100.000"]
+    assert found["soft F1, 2 tables (1)"] == ["0.500", "0.500 to 0.500"]
+    assert "soft F1" in cells(compare(one, one))
+    assert not any(name.startswith(("soft F1,", "R-VES,")) for name in cells(compare(one, one)))
     assert label("redundant_calls", 0) == "redundant calls"
