@@ -133,8 +133,8 @@ def play_vector(envs: Text2SQLVectorEnv, scripts: Sequence[Script]) -> None:
 def skyrl_gym_play(root: Path) -> Play:
     """Return what plays scripts on skyrl-gym's `text2sql` over the database below `root`."""
     try:
-        import skyrl_gym  # type: ignore[import-untyped]
-        from skyrl_gym.envs.sql.env import Text2SQLEnvConfig  # type: ignore[import-untyped]
+        import skyrl_gym
+        from skyrl_gym.envs.sql.env import Text2SQLEnvConfig
     except ImportError as error:
         raise ImportError("the comparison needs skyrl-gym: pip install -e '.[bench]'") from error
     make = partial(skyrl_gym.make, "text2sql", env_config=Text2SQLEnvConfig(db_path=str(root)))

@@ -7,6 +7,7 @@ import marshal
 import os
 import sqlite3
 import threading
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +26,8 @@ Result = Table | Failure
 class Budget(NamedTuple):
     """What a statement may use in this process before it moves to a worker, where it starts anew.
 
-    `waiting` is for how long it may wait for a statement of another thread to end here.
+    Steps count first: how long they take depends on what else the machine does. `waiting` is for
+    how long it may wait for a statement of another thread to end here.
     """
 
     vm_steps: int
@@ -33,7 +35,7 @@ class Budget(NamedTuple):
     waiting: float = 0.002
 
 
-ALONE = Budget(4_000_000, 0.1)
+ALONE = Budget(4_000_000, 0.5)
 """When the caller waits for the answer: moving costs what was done so far, so it is rare."""
 
 BESIDE = Budget(20_000, 0.005)
@@ -87,7 +89,7 @@ class SharedDatabase:
                 sql,
                 max_rows,
                 vm_steps=min(budget.vm_steps, self.limits.vm_steps),
-                seconds=min(budget.seconds, self.limits.seconds),
+                seconds=min(budget.seconds, self.limits.seconds / 3),
             )
         except Escalate:
             return None
@@ -127,6 +129,12 @@ _NUMBERS = itertools.count()
 _LOCK = threading.RLock()
 _OPEN: dict[_Key, SharedDatabase] = {}
 _LEFT_TO_PARENT: list[SharedDatabase] = []
+_AT_LAST_CLOSE: list[Callable[[], None]] = []
+
+
+def at_last_close(forget: Callable[[], None]) -> None:
+    """Call `forget` each time the last SQLite database of this process is closed."""
+    _AT_LAST_CLOSE.append(forget)
 
 
 def attach(path: str, limits: Limits) -> SharedDatabase:
@@ -153,6 +161,8 @@ def detach(database: SharedDatabase, opened_in: int) -> None:
             database.close()
         if not _OPEN:
             _CACHE.clear()
+            for forget in _AT_LAST_CLOSE:
+                forget()
     leave("sqlite", database.limits.memory_mb, opened_in)
 
 

@@ -1,4 +1,4 @@
-"""Perturbed copies of an SQLite database, made once and kept until the process ends."""
+"""Perturbed copies of an SQLite database, made once and kept while a database is open."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from contextlib import closing
 from functools import cache
 from pathlib import Path
 
+from text2sql_gym.backends.sqlite_shared import at_last_close
 from text2sql_gym.matching.perturb import Database, grown, thinned
 from text2sql_gym.matching.relations import load, quoted
 
 logger = logging.getLogger(__name__)
 
 _DATABASES = 256  # databases whose copies are kept
-_lock = threading.Lock()
+_lock = threading.RLock()  # a database may be dropped, and closed, while copies are made
 _made: OrderedDict[tuple[str, int, int, int, int, int], tuple[Path, ...]] = OrderedDict()
 
 
@@ -36,9 +37,10 @@ def variants_of(path: Path, count: int, seed: int) -> tuple[Path, ...]:
     evident references, columns that determine each other, and types.
 
     The same file, count and seed give the same copies. They lie in a temporary folder of this
-    process and go with it; those of the `_DATABASES` most recent databases are kept. Empty for a
-    database that cannot be copied this way (virtual tables, a broken file): logged, never raised,
-    because the matcher is still right without them, only less strict.
+    process and go with it, or when its last SQLite backend closes; those of the `_DATABASES` most
+    recent databases are kept. Empty for a database that cannot be copied this way (virtual tables,
+    a broken file): logged, never raised, because the matcher is still right without them, only less
+    strict.
     """
     status = path.stat()
     # a forked process must not use copies that its parent may remove
@@ -72,6 +74,20 @@ def _make(path: Path, count: int, seed: int) -> tuple[Path, ...]:
 def _remove(copies: Sequence[Path]) -> None:
     for copy in copies:
         copy.unlink(missing_ok=True)
+
+
+def _forget() -> None:
+    """Remove every copy this process made, and their folder."""
+    process = os.getpid()
+    with _lock:
+        mine = [key for key in _made if key[-1] == process]
+        for key in mine:
+            _remove(_made.pop(key))
+        if mine:
+            shutil.rmtree(_folder(process), ignore_errors=True)
+
+
+at_last_close(_forget)
 
 
 def _empty_file(suffix: str) -> Path:
