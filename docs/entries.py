@@ -54,7 +54,9 @@ def arguments(entry: Any, links: Links) -> str:
     """The table of what may be set, with the values that this entry has."""
     target = documented(entry)
     if is_dataclass(target):
-        rows = [_field_row(field, entry, target, links) for field in fields(target)]
+        told = field_docstrings(target) | listed(inspect.getdoc(target) or "")
+        meanings = {name: as_markdown(" ".join(text.split()), links) for name, text in told.items()}
+        rows = [_field_row(field, entry, meanings) for field in fields(target)]
     elif isinstance(target, type):
         return f"## Arguments in full\n\n{code_block(_call(target), 'python')}"
     else:
@@ -66,11 +68,10 @@ def arguments(entry: Any, links: Links) -> str:
 
 
 def _field_row(
-    field: Field[Any], entry: Any, target: Any, links: Links
+    field: Field[Any], entry: Any, meanings: Mapping[str, str]
 ) -> tuple[str, str, str, str]:
-    known = field_docstrings(target) | listed(inspect.getdoc(target) or "")
-    meaning = as_markdown(" ".join(known.get(field.name, "").split()), links)
-    return f"`{field.name}`", f"`{field.type}`", f"`{_value(field, entry)}`", meaning
+    value = _value(field, entry)
+    return f"`{field.name}`", f"`{field.type}`", f"`{value}`", meanings.get(field.name, "")
 
 
 def _value(field: Field[Any], entry: Any) -> str:

@@ -7,13 +7,13 @@ the repository. A new entry of a registry has a page without a new line here.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-from docstrings import as_markdown, code_block, table
+from docstrings import code_block, table
 from entries import Links, arguments, described, documented, members, summary
 
 import text2sql_gym  # registers the environments
@@ -70,8 +70,8 @@ class Kind:
     """what stands below the arguments"""
     summary: Callable[[Any], str] = summary
     """the line in the index"""
-    facts: Callable[[Any], list[tuple[str, str]]] = lambda entry: []
-    """rows at the head of the page"""
+    elsewhere: str = ""
+    """the folder of its pages, where another script writes them"""
 
 
 _EXAMPLE = Task(
@@ -111,15 +111,6 @@ def _splits(name: str, entry: Any, links: Links) -> str:
     parts = {name: told if isinstance(told, tuple) else (told,) for name, told in splits.items()}
     rows = [(f"`{name}`", ", ".join(f"`{part}`" for part in told)) for name, told in parts.items()]
     return f"## Splits\n\n{table(('split', 'file, or part'), rows)}" if rows else ""
-
-
-def _credited(entry: Any) -> list[tuple[str, str]]:
-    """What an estimator says of itself beside its docstring."""
-    return [
-        ("credit per", entry.granularity),
-        ("reads", ", ".join(f"`{need}`" for need in entry.needs)),
-        ("source", as_markdown(entry.source, {})),
-    ]
 
 
 KINDS: tuple[Kind, ...] = (
@@ -214,7 +205,7 @@ KINDS: tuple[Kind, ...] = (
         "From the rewards of a group to an advantage for every step; in the package `agents`.",
         ESTIMATORS,
         'agents.credit.ESTIMATORS["{name}"](...)',
-        facts=_credited,
+        elsewhere="../../credit/",
     ),
 )
 
@@ -222,11 +213,16 @@ KINDS: tuple[Kind, ...] = (
 def pages() -> dict[str, str]:
     """Return every page, by its path below the folder of reference."""
     found: dict[str, str] = {}
+    links = _links()
     for kind in KINDS:
         found[f"{kind.folder}/index.md"] = _index(kind)
-        for name, entry in kind.entries.items():
-            found[f"{kind.folder}/{name}.md"] = _page(kind, name, entry)
+        for name, entry in _own_pages(kind):
+            found[f"{kind.folder}/{name}.md"] = _page(kind, name, entry, links)
     return found
+
+
+def _own_pages(kind: Kind) -> Iterable[tuple[str, Any]]:
+    return () if kind.elsewhere else kind.entries.items()
 
 
 def write_pages(folder: Path) -> None:
@@ -242,18 +238,18 @@ def write_pages(folder: Path) -> None:
 
 
 def _index(kind: Kind) -> str:
-    rows = [(f"[`{name}`]({name}.md)", kind.summary(e)) for name, e in kind.entries.items()]
-    names = "\n".join(kind.entries)
+    at = kind.elsewhere
+    rows = [(f"[`{name}`]({at}{name}.md)", kind.summary(e)) for name, e in kind.entries.items()]
+    names = "\n".join(f"{at}{name}" for name in kind.entries)
     toctree = code_block(f":hidden:\n\n{names}", "{toctree}")
     return "\n\n".join([f"# {kind.title}", kind.intro, table(("name", "what"), rows), toctree, ""])
 
 
-def _page(kind: Kind, name: str, entry: Any) -> str:
-    target, links = documented(entry), _links()
+def _page(kind: Kind, name: str, entry: Any, links: Links) -> str:
+    target = documented(entry)
     facts = [
         ("use", f"`{kind.use.format(name=name)}`"),
         ("code", f"`{target.__module__}.{target.__qualname__}`"),
-        *kind.facts(entry),
     ]
     parts = [f"# {name}", table(("", ""), facts), described(target, links)]
     parts += [arguments(entry, links), kind.more(name, entry, links)]
@@ -269,6 +265,7 @@ def _links() -> dict[str, str]:
     for kind in KINDS:
         links[kind.registry] = f"../{kind.folder}/index.md"
         for name, entry in kind.entries.items():
-            links.setdefault(name, f"../{kind.folder}/{name}.md")
-            links.setdefault(documented(entry).__name__, f"../{kind.folder}/{name}.md")
+            page = f"{kind.elsewhere or f'../{kind.folder}/'}{name}.md"
+            links.setdefault(name, page)
+            links.setdefault(documented(entry).__name__, page)
     return {name: page for name, page in links.items() if name.lower() != name or "_" in name}

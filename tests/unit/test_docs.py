@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import re
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -80,8 +81,11 @@ def test_every_page_is_reached_from_the_index_of_its_kind(reference, pages):
     for kind in reference.KINDS:
         index = pages[f"{kind.folder}/index.md"]
         own = {path for path in pages if path.startswith(f"{kind.folder}/")}
-        assert own == {f"{kind.folder}/index.md", *(f"{kind.folder}/{n}.md" for n in kind.entries)}
-        assert all(f"]({name}.md)" in index and f"\n{name}\n" in index for name in kind.entries)
+        entries = {} if kind.elsewhere else kind.entries
+        assert own == {f"{kind.folder}/index.md", *(f"{kind.folder}/{name}.md" for name in entries)}
+        for name in kind.entries:
+            assert f"]({kind.elsewhere}{name}.md)" in index
+            assert f"\n{kind.elsewhere}{name}\n" in index
 
 
 def test_the_front_page_names_every_kind_once(reference):
@@ -126,6 +130,33 @@ def test_an_object_shows_its_own_values(reference, pages):
     assert "| `process_scale` | `float` | `0.1` | share of the process sum" in page
 
 
+def test_a_listing_of_fields_stands_in_the_table_of_arguments_and_nowhere_else(reference, pages):
+    target = reference.documented(reference.REWARDS["hard_constraints"])
+    found = re.findall(r"^(\w+)  +(\S.{10,20})", inspect.getdoc(target), re.MULTILINE)
+    assert len(found) >= 4
+    for field, meaning in found:
+        page = pages["rewards/hard_constraints.md"]
+        assert page.count(meaning) == 1
+        assert f"| `{field}` | `bool` | `True` | {meaning}" in page
+
+
+def test_names_of_entries_are_linked_and_plain_words_are_not(pages):
+    page = pages["environments/Text2SQL-v0.md"]
+    assert "[`PROTOCOLS`](../protocols/index.md)" in page
+    assert "`outcome`" in page and "[`outcome`]" not in page
+
+
+@pytest.mark.slow
+def test_the_documentation_builds_without_a_warning(tmp_path):
+    for needed in ("sphinx", "myst_parser", "furo"):
+        pytest.importorskip(needed, reason="needs the extra docs")
+    options = ["--quiet", "--fail-on-warning", "--keep-going", "-d", str(tmp_path / "cache")]
+    command = [sys.executable, "-m", "sphinx", *options, str(DOCS), str(tmp_path / "site")]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (built.returncode, built.stderr) == (0, "")
+    assert (tmp_path / "site/reference/matchers/strict.html").is_file()
+
+
 LISTING = """What it is.
 
 style    "full" or "compact", with a <tag>
@@ -136,6 +167,7 @@ a|b  no listing: not a name
 
 def test_a_listing_of_fields_is_a_table_only_when_its_columns_align(docstrings):
     assert docstrings.listed(LISTING) == {}
+    assert docstrings.listed("one  first\nlonger  second") == {}
     aligned = LISTING.rsplit("\n", 2)[0]
     assert docstrings.listed(aligned) == {"style": '"full" or "compact", with a <tag> and `Other`'}
     assert docstrings.as_markdown(aligned, {"Other": "other.md"}) == (
