@@ -29,9 +29,18 @@ class Chat:
         self.tokenizer = tokenizer
         self.stop_id = int(tokenizer.eos_token_id)
 
-    def prompt_ids(self, messages: Sequence[Message]) -> tuple[int, ...]:
-        """Token ids of an episode's first messages, ready for the first assistant turn."""
-        return self._encode(self._render(messages))
+    def prompt_ids(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()
+    ) -> tuple[int, ...]:
+        """Token ids of an episode's first messages, ready for the first assistant turn.
+
+        `tools` are the JSON schemas of ``info["tool_schemas"]``; the template writes them. Raises
+        ValueError when it leaves them out, since the model would not know what it may call.
+        """
+        rendered = self._render(messages, tools=list(tools) or None)
+        if not all(tool["function"]["name"] in rendered for tool in tools):
+            raise ValueError("the chat template does not write tools: use a protocol of tags")
+        return self._encode(rendered)
 
     def message_ids(self, message: Message) -> tuple[int, ...]:
         """Token ids that follow an assistant turn's end token when `message` comes next.
@@ -59,10 +68,12 @@ class Chat:
     def _encode(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False))
 
-    def _render(self, messages: Sequence[Message], *, generation_prompt: bool = True) -> str:
-        options: dict[str, Any] = {"tokenize": False, "add_generation_prompt": generation_prompt}
+    def _render(
+        self, messages: Sequence[Message], tools: list[dict[str, Any]] | None = None
+    ) -> str:
+        options: dict[str, Any] = {"tokenize": False, "add_generation_prompt": True}
         # Qwen3's switch; templates without it ignore it. The protocol has its own reasoning tag.
         rendered = self.tokenizer.apply_chat_template(
-            list(messages), enable_thinking=False, **options
+            list(messages), tools=tools, enable_thinking=False, **options
         )
         return str(rendered)

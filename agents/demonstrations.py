@@ -51,7 +51,7 @@ def _episode(
     env: Text2SQLEnv, chat: Chat, script: Script, task_id: str, draws: np.random.Generator
 ) -> Trajectory:
     _, info = env.reset(options={"task_id": task_id})
-    context_ids = chat.prompt_ids(info["messages"])
+    context_ids = chat.prompt_ids(info["messages"], info["tool_schemas"])
     steps: list[Step] = []
     ended = Ended.STEP_LIMIT
     for turn in script(env.task, env.schema, draws):

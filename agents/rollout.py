@@ -92,7 +92,8 @@ class Collector:
                 _, info = env.reset(options={"task_id": task_id})
             attempts.append(_Attempt(place, env, (), info))
         with self.watch("encode"):
-            prompt_ids = self._chat.prompt_ids(attempts[0].info["messages"])
+            info = attempts[0].info
+            prompt_ids = self._chat.prompt_ids(info["messages"], info["tool_schemas"])
         seeds = [(seed << 24) + place * group_size + member for member in range(group_size)]
         handles = policy.open(prompt_ids, seeds)
         for attempt in attempts:

@@ -64,7 +64,8 @@ class ModelPlayer:
     def _length(self, task_id: str) -> int:
         if task_id not in self._lengths:
             _, info = self._ruler.reset(options={"task_id": task_id})
-            self._lengths[task_id] = len(self._chat.prompt_ids(info["messages"]))
+            prompt_ids = self._chat.prompt_ids(info["messages"], info["tool_schemas"])
+            self._lengths[task_id] = len(prompt_ids)
         return self._lengths[task_id]
 
 

@@ -149,7 +149,7 @@ class Run:
     def prompt_tokens(self, env: Text2SQLEnv, task_id: str) -> int:
         """Length of a task's prompt."""
         _, info = env.reset(options={"task_id": task_id})
-        return len(self.chat.prompt_ids(info["messages"]))
+        return len(self.chat.prompt_ids(info["messages"], info["tool_schemas"]))
 
     def demonstrations(self) -> list[Trajectory]:
         """Scripted episodes over the training tasks; the same ones every time."""

@@ -1,5 +1,6 @@
 """A person, or a pipe, is the policy."""
 
+import io
 import json
 import sqlite3
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from text2sql_gym import play
+from text2sql_gym.protocols import PROTOCOLS
 from text2sql_gym.protocols.finestep import FineStep
 
 
@@ -64,6 +66,48 @@ def test_raw_turns_are_written_in_the_syntax_of_the_protocol(records):
     assert code == 0
     for shown in ("[malformed, reward -0.100]", "[ok, reward +0.000]", "mismatch, total reward"):
         assert shown in printed
+
+
+COUNT = "SELECT count(*) FROM sale"
+EPISODES = {
+    "finestep": f"{COUNT};\nsubmit\n{COUNT};\n",
+    "reex": f"{COUNT};\nsubmit {COUNT};\n",
+    "cocte": f"WITH n AS ({COUNT});\nsubmit WITH n AS ({COUNT}) SELECT * FROM n;\n",
+    "chat": f":search_values sale | city | osl;\n:describe_table sale;\nsubmit {COUNT};\n",
+    "trust_sql": f":list_tables;\n:propose_schema sale(id);\n{COUNT};\nsubmit {COUNT};\n",
+}
+
+
+def played(monkeypatch, capsys, arguments, typed):
+    """Play in this process; return the exit code and what was printed."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+    return play.main(arguments), capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.parametrize("schema", ["full", "unknown"])
+def test_every_protocol_can_be_played(records, monkeypatch, capsys, name, schema):
+    arguments = [*records, "--protocol", name, "--schema", schema]
+    code, printed = played(monkeypatch, capsys, arguments, EPISODES[name])
+    assert code == 0 and "\nmatch, total reward" in printed
+    assert printed.count("[ok, reward") == EPISODES[name].count(";\n")
+    assert ("CREATE TABLE sale" in printed) == (schema == "full")
+
+
+def test_a_call_that_is_none_of_the_protocol_is_told_and_read_over(records, monkeypatch, capsys):
+    typed = f":list_tables;\n:bash rm;\nsubmit;\n{COUNT};\nsubmit {COUNT};\n"
+    code, printed = played(monkeypatch, capsys, records, typed)
+    assert code == 0 and "no tool 'bash' here" in printed and "no tool 'list_tables'" in printed
+    assert printed.count(">>>\n") == 1 and "predicted_error, total reward" in printed
+
+
+def test_tools_are_listed_with_their_arguments(records, monkeypatch, capsys):
+    typed = ":search_values sale;\n:describe_table sail;\n"
+    _, printed = played(monkeypatch, capsys, [*records, "--protocol", "chat"], typed)
+    assert ":list_tables;, :describe_table table;" in printed
+    assert ":search_values table | column | text;" in printed
+    assert 'expected the arguments "table", "column", "text"; got "table"' in printed
+    assert "no table named 'sail'. Did you mean 'sale'?" in printed
 
 
 def test_turns_run_out(records):

@@ -12,16 +12,26 @@ from transformers import PreTrainedTokenizerFast
 from agents.chat import Chat
 from agents.tiny import ROLES, SQL_SCAFFOLD, train_tokenizer
 from text2sql_gym.env import Text2SQLEnv
+from text2sql_gym.protocols import PROTOCOLS
 from text2sql_gym.protocols.finestep import FineStep
+from text2sql_gym.tools import tool_schema
+from text2sql_gym.types import ToolCall
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
-# As Qwen3's: tool answers are said by the user, the last turn is written with its thought (an
-# empty one without thinking), earlier ones without.
+# As Qwen3's: tools stand in the system's message, tool answers are said by the user, the last turn
+# is written with its thought (an empty one without thinking), earlier ones without.
 QWEN3 = """\
+{%- if tools %}
+{{- '<|im_start|>system\n' + messages[0].content + '\n\n# Tools\n<tools>' }}
+{%- for tool in tools %}{{- '\n' + (tool | tojson) }}{%- endfor %}
+{{- '\n</tools>\nCall with <tool_call>\n{"name": ..., "arguments": ...}\n</tool_call>' }}
+{{- '<|im_end|>\n' }}
+{%- set messages = messages[1:] %}
+{%- endif %}
 {%- set ns = namespace(last_query=messages|length - 1) %}
 {%- for message in messages %}
 {%- if message.role == 'user' %}{%- set ns.last_query = loop.index0 %}{%- endif %}
@@ -67,7 +77,9 @@ OBSERVATION = {"role": "tool", "content": "<result>\na | b\n1 | 2\n(1 row)\n</re
 def speak(chat, template, end, special):
     """The toy tokenizer with the template and the special tokens of another family."""
     tokenizer = Tokenizer.from_str(chat.tokenizer.backend_tokenizer.to_str())
-    tokenizer.add_special_tokens([AddedToken(text, special=True) for text in (end, *special)])
+    tokenizer.add_special_tokens([AddedToken(end, special=True)])
+    # as in Qwen3's tokenizer: tags are tokens of their own, and kept when a turn is decoded
+    tokenizer.add_tokens([AddedToken(t, special=t.startswith("<|")) for t in special])
     return Chat(
         PreTrainedTokenizerFast(
             tokenizer_object=tokenizer,
@@ -114,6 +126,29 @@ def test_prompt_turn_and_message_are_the_tokens_of_the_whole_conversation(spoken
         thought = "<think>\n\n</think>\n\n"
         expected = expected.replace(TURN["content"], thought + TURN["content"])
     assert tokens == encode(spoken, expected)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_every_protocol_is_held_in_every_template(name, spoken, tasks):
+    if PROTOCOLS[name]().tool_schemas and "tools" not in spoken.tokenizer.chat_template:
+        pytest.skip("the template writes no tools")
+    with Text2SQLEnv(tasks=tasks, protocol=name) as env:
+        _, info = env.reset(seed=0)
+        ids = spoken.prompt_ids(info["messages"], info["tool_schemas"])
+        prompt = spoken.tokenizer.decode(ids)
+        said = [message["content"] for message in info["messages"]]
+        said += [tool["function"]["description"] for tool in info["tool_schemas"]]
+        assert all(text in prompt for text in said)
+        turn = env.protocol.write(ToolCall(env.protocol.tools[0], {"sql": "SELECT 1"}), "look")
+        assert spoken.text(spoken.turn_ids(turn)) == turn
+        observation, *_, info = env.step(turn)
+        (message,) = info["messages"]
+        assert observation in spoken.tokenizer.decode(spoken.message_ids(message))
+
+
+def test_tools_that_a_template_leaves_out_are_told(chat):
+    with pytest.raises(ValueError, match="the chat template does not write tools"):
+        chat.prompt_ids(PROMPT, [tool_schema("submit")])
 
 
 def test_a_message_ends_where_the_next_turn_begins(spoken):
@@ -228,7 +263,7 @@ def test_chat_tokens_of_a_database_never_become_special_tokens(spoken, hostile_e
     special = {
         token
         for token, added in spoken.tokenizer.backend_tokenizer.get_added_tokens_decoder().items()
-        if added.special
+        if added.special or added.content.startswith(("<think", "</think", "<tool_response"))
     }
 
     def specials(ids):
