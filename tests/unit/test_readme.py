@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import os
 import re
 from pathlib import Path
 
@@ -40,7 +39,7 @@ def test_every_file_and_folder_of_the_tree_exists():
     assert not missing
 
 
-@pytest.mark.parametrize("page", sorted(os.listdir(ROOT / "docs")))
+@pytest.mark.parametrize("page", sorted(path.name for path in (ROOT / "docs").glob("*.md")))
 def test_no_document_names_a_file_of_the_package_that_is_not_there(page):
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     named = re.findall(r"`((?:text2sql_gym|agents|experiments|tests|docs)/[\w/]+\.\w+)`", text)
