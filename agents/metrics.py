@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from agents.types import Ended, Group, Step, Trajectory
-from text2sql_gym.episode import call_key
-from text2sql_gym.types import CallOutcome, ToolCall
+from text2sql_gym.types import CallOutcome
 
 _ERRORS = (
     CallOutcome.SQL_ERROR,
@@ -67,25 +66,22 @@ def redundant(steps: Sequence[Step]) -> list[bool]:
 
     A call (see `is_call`) is redundant when
 
-    - it repeats an earlier call of the attempt, up to case, white space and comments, whether
-      that one ran or failed; or
+    - it repeats an earlier call of the attempt, up to case, white space and comments
+      (`CallOutcome.DUPLICATE`); or
     - it was answered with what an earlier call had been answered already: the same columns and
-      rows as shown, read from the same tables, or the same error.
+      rows as shown, read from the same tables, or the same error. So is a repeat of a call that
+      failed.
 
     So the first look at anything is never redundant, needed or not: the gold query does not
     enter. Nor is a call that shows a part of what was seen, since which part is news. A call in
     error may be redundant too, and then counts as both.
     """
-    found, calls, answers = [], set(), set()
+    found: list[bool] = []
+    seen: set[str] = set()
     for step in steps:
-        if not is_call(step):
-            found.append(False)
-            continue
-        key = call_key(ToolCall(step.tool, step.arguments))
-        repeats = step.call_outcome == CallOutcome.DUPLICATE or key in calls
-        found.append(repeats or (step.shown != "" and step.shown in answers))
-        calls.add(key)
-        answers.add(step.shown)
+        known = step.call_outcome == CallOutcome.DUPLICATE or step.shown in seen
+        found.append(is_call(step) and known)
+        seen |= {step.shown} - {""}
     return found
 
 

@@ -28,6 +28,9 @@ class Config:
 
     dataset: str = option("synthetic", "a name in DATASETS")
     data_dir: Path | None = option(None, "folder of the dataset; not needed for synthetic")
+    database: Path | None = option(
+        None, "an SQLite file of your own: short for --dataset own and --data-dir with it"
+    )
     databases: int = option(600, "synthetic: databases to train on")
     unseen_databases: int = option(60, "synthetic: more databases, to evaluate on")
     questions: int = option(6, "synthetic: questions per database")
@@ -127,9 +130,11 @@ class Config:
 
 
 def read_config(config: Config) -> Config:
-    """`config` itself, or the one stored in the run that it resumes."""
+    """`config` with its shorthands written out, or the one stored in the run that it resumes."""
     if config.resume is None:
-        return config
+        if config.database is None:
+            return config
+        return replace(config, dataset="own", data_dir=config.database, database=None)
     file = config.resume / "config.json"
     if not file.is_file():
         raise SystemExit(f"--resume: expected {file}, which is not there")

@@ -46,6 +46,9 @@ fewer than three databases."""
 GRADES = {"synthetic": "easy,medium"}
 """Difficulties trained and evaluated on unless told otherwise: what a small model can learn."""
 
+LONE_QUESTIONS = 400
+"""Questions made about a single database of `own`, as far as its schema and values give so many."""
+
 _ROWS = 128
 _TOKENIZER_EPISODES = 800
 
@@ -245,7 +248,9 @@ def load_split(config: Config, which: int) -> tuple[Task, ...]:
     if config.dataset == "synthetic" and split in ("train", "unseen"):
         tasks = _synthetic(config, unseen=split == "unseen")
     else:
-        tasks = load_tasks(config.dataset, config.data_dir, split)
+        alone = config.dataset == "own" and config.data_dir and config.data_dir.is_file()
+        more = {"questions_per_database": LONE_QUESTIONS} if alone else {}
+        tasks = load_tasks(config.dataset, config.data_dir, split, **more)
     grades = config.grades or GRADES.get(config.dataset, "")
     chosen = tuple(task for task in tasks if not grades or task.difficulty in grades.split(","))
     if not chosen:

@@ -98,8 +98,8 @@ class Episode:
         What failed before fails again, so it is left out: it may be a megabyte of anything.
         """
         ran = [turn.call for turn in self.history if turn.result.outcome in _RAN]
-        key = call_key(call) if ran else None
-        return any(earlier is not None and call_key(earlier) == key for earlier in ran)
+        key = _key(call) if ran else None
+        return any(earlier is not None and _key(earlier) == key for earlier in ran)
 
     def info(self, reward_terms: dict[str, float], messages: Sequence[Message]) -> dict[str, Any]:
         """What `reset` and `step` return beside the observation: the same keys each time."""
@@ -128,6 +128,5 @@ def prompt_text(messages: Sequence[Message]) -> str:
     return "\n\n".join(message["content"] for message in messages)
 
 
-def call_key(call: ToolCall) -> tuple[str, frozenset[tuple[str, str]]]:
-    """Equal for two calls that are a repeat: up to case, white space and comments."""
+def _key(call: ToolCall) -> tuple[str, frozenset[tuple[str, str]]]:
     return call.tool, frozenset((name, normalized(text)) for name, text in call.arguments.items())

@@ -37,6 +37,7 @@ def play(make_env):
         (["SELECT name FROM city", "SELECT name AS town FROM city"], [False, False]),
         (["SELECT COUNT(*) AS n FROM city", "SELECT COUNT(*) AS n FROM sale"], [False, False]),
         (["SELECT COUNT(*) AS n FROM city", "SELECT 3 AS n"], [False, False]),
+        (["SELECT random()", "SELECT RANDOM()"], [False, True]),  # answered otherwise, a repeat
         (["gibberish", "gibberish"], [False, False]),
         (["SELECT 1", "SELECT 2", "SELECT 1", "SELECT 1"], [False, False, True, True]),
     ],

@@ -222,6 +222,18 @@ def test_a_full_disk_ends_in_a_message(tmp_path):
     assert "Traceback" not in printed
 
 
+def test_a_database_of_ones_own_is_trained_and_evaluated_on(tmp_path, towns, capsys):
+    folder = tmp_path / "run"
+    none = ("--warm-steps", "0", "--updates", "0", "--context", "300")
+    main([*FLAGS, *none, "--database", towns[0].database, "--output", str(folder)])
+    stored = json.loads((folder / "config.json").read_text())["config"]
+    assert (stored["dataset"], stored["data_dir"]) == ("own", towns[0].database)
+    evaluated = json.loads((folder / "evaluation-after.json").read_text())["task_ids"]
+    assert evaluated and all(name.startswith("own/towns/") for name in evaluated)
+    main(["--resume", str(folder)])
+    assert (folder / "table.md").read_text() in capsys.readouterr().out
+
+
 def test_broken_checkpoints_are_never_silently_begun_anew(tmp_path):
     folder = tmp_path / "run"
     main([*FLAGS, "--warm-steps", "0", "--updates", "0", "--output", str(folder)])
