@@ -15,6 +15,7 @@ from typing import Any
 import gymnasium as gym
 from docstrings import code_block, table
 from entries import Links, arguments, described, documented, members, summary
+from protocol_page import protocol_page, wrapped
 
 import text2sql_gym  # registers the environments
 from agents.credit import ESTIMATORS
@@ -25,7 +26,6 @@ from text2sql_gym.matching import MATCHERS
 from text2sql_gym.protocols import PROTOCOLS
 from text2sql_gym.rewards import REWARDS, SCHEMES
 from text2sql_gym.tools import TOOLS, describe
-from text2sql_gym.types import Column, ForeignKey, Limits, TableSchema, Task
 
 _PACKAGE = text2sql_gym.__name__
 
@@ -74,34 +74,8 @@ class Kind:
     """the folder of its pages, where another script writes them"""
 
 
-_EXAMPLE = Task(
-    task_id="shop/1",
-    database="shop.sqlite",
-    question="How many sales were there in May?",
-    evidence="May is month 5",
-    gold_sql=("SELECT COUNT(*) FROM sale WHERE month = 5",),
-)
-_SCHEMA = (
-    TableSchema("shop", (Column("id", "INTEGER", primary_key=True), Column("city", "TEXT"))),
-    TableSchema(
-        "sale",
-        (Column("shop_id", "INTEGER"), Column("month", "INTEGER", description="1 to 12")),
-        (ForeignKey("shop_id", "shop", "id"),),
-    ),
-)
-
-
-def _prompt(name: str, entry: Any, links: Links) -> str:
-    """The messages an episode of a protocol begins with."""
-    messages = entry().prompt(_EXAMPLE, _SCHEMA, Limits(), 7)
-    shown = "\n\n".join(f"[{message['role']}]\n{message['content']}" for message in messages)
-    block = code_block(f":class: wrapped\n\n{shown}", "{code-block} text")
-    return f"## The prompt\n\nWith its default options, for seven turns:\n\n{block}"
-
-
 def _to_the_policy(name: str, entry: Any, links: Links) -> str:
-    block = code_block(f":class: wrapped\n\n{describe([name])}", "{code-block} text")
-    return f"## As the policy reads it\n\n{block}"
+    return f"## As the policy reads it\n\n{wrapped(describe([name]))}"
 
 
 def _splits(name: str, entry: Any, links: Links) -> str:
@@ -140,7 +114,7 @@ KINDS: tuple[Kind, ...] = (
         "becomes text.",
         PROTOCOLS,
         'gym.make("Text2SQL-v0", protocol="{name}", protocol_options={{...}})',
-        _prompt,
+        protocol_page,
     ),
     Kind(
         "TOOLS",

@@ -16,6 +16,7 @@ import pytest
 import text2sql_gym
 from text2sql_gym.matching import MATCHERS
 from text2sql_gym.matching.strict import Strict
+from text2sql_gym.protocols import PROTOCOLS
 from text2sql_gym.registry import lookup
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -138,6 +139,17 @@ def test_a_listing_of_fields_stands_in_the_table_of_arguments_and_nowhere_else(r
         page = pages["rewards/hard_constraints.md"]
         assert page.count(meaning) == 1
         assert f"| `{field}` | `bool` | `True` | {meaning}" in page
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_protocols_page_shows_turns_that_the_protocol_reads(name, reference, pages):
+    protocol, page = PROTOCOLS[name](), pages[f"protocols/{name}.md"]
+    for part in ("Description", "Arguments", "Prompt", "Action space", "Observation space"):
+        assert f"\n## {part}\n" in page
+    shown = page.partition("## Action space")[2].partition(":class: wrapped\n\n")[2]
+    first, *_ = shown.partition("\n```")[0].split("\n\n")
+    assert protocol.parse(first).tool == protocol.tools[0]
+    assert ("## Tool schemas" in page) == bool(protocol.tool_schemas)
 
 
 def test_names_of_entries_are_linked_and_plain_words_are_not(pages):
