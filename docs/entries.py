@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
+from enum import Enum
 from functools import partial
 from types import FunctionType
 from typing import Any
@@ -78,12 +79,12 @@ def _value(field: Field[Any], entry: Any) -> str:
     """The value of a field: bound, set, or its default."""
     bound = entry.keywords if isinstance(entry, partial) else {}
     if field.name in bound:
-        return repr(bound[field.name])
+        return _shown(bound[field.name])
     if not isinstance(entry, type | partial):
-        return repr(getattr(entry, field.name))
+        return _shown(getattr(entry, field.name))
     if field.default_factory is not MISSING:
-        return repr(field.default_factory())
-    return "required" if field.default is MISSING else repr(field.default)
+        return _shown(field.default_factory())
+    return "required" if field.default is MISSING else _shown(field.default)
 
 
 def _options(function: Any) -> list[inspect.Parameter]:
@@ -92,7 +93,7 @@ def _options(function: Any) -> list[inspect.Parameter]:
 
 
 def _parameter_row(option: inspect.Parameter) -> tuple[str, str, str, str]:
-    return f"`{option.name}`", f"`{option.annotation}`", f"`{option.default!r}`", ""
+    return f"`{option.name}`", f"`{option.annotation}`", f"`{_shown(option.default)}`", ""
 
 
 def _call(cls: type) -> str:
@@ -103,8 +104,14 @@ def _call(cls: type) -> str:
 
 
 def _declared(parameter: inspect.Parameter) -> str:
-    default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
-    return f"{parameter.name}: {parameter.annotation}{default}"
+    default = "" if parameter.default is parameter.empty else f" = {_shown(parameter.default)}"
+    stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+    return f"{stars}{parameter.name}: {parameter.annotation}{default}"
+
+
+def _shown(value: Any) -> str:
+    """A value as one writes it."""
+    return f"{type(value).__name__}.{value.name}" if isinstance(value, Enum) else repr(value)
 
 
 def _signature(function: FunctionType) -> str:

@@ -30,14 +30,11 @@ from text2sql_gym.tools import TOOLS, describe
 _PACKAGE = text2sql_gym.__name__
 
 
-def environments() -> dict[str, Any]:
-    """Return the classes behind every id that the package registers, vector environments too."""
-    found: dict[str, Any] = {}
-    for name, spec in gym.registry.items():
-        for entry, title in ((spec.entry_point, name), (spec.vector_entry_point, f"{name}-vector")):
-            if str(entry).startswith(_PACKAGE):
-                found[title] = gym.envs.registration.load_env_creator(str(entry))
-    return found
+def registered(entry_point: str) -> dict[str, Any]:
+    """Return the classes behind every id that the package registers: of one, or of many at once."""
+    points = {name: str(getattr(spec, entry_point)) for name, spec in gym.registry.items()}
+    load = gym.envs.registration.load_env_creator
+    return {name: load(point) for name, point in points.items() if point.startswith(_PACKAGE)}
 
 
 def wrapper_classes() -> dict[str, Any]:
@@ -93,8 +90,17 @@ KINDS: tuple[Kind, ...] = (
         "environments",
         "Environments",
         "What `gymnasium.make` knows once `text2sql_gym` is imported.",
-        environments(),
+        registered("entry_point"),
         'gym.make("{name}")',
+        members,
+    ),
+    Kind(
+        "",
+        "vector_environments",
+        "Vector environments",
+        "Many environments at once: what `gymnasium.make_vec` gives.",
+        registered("vector_entry_point"),
+        'gym.make_vec("{name}", num_envs=8)',
         members,
     ),
     Kind(

@@ -75,7 +75,10 @@ def test_every_environment_of_the_package_has_a_page_in_gymnasiums_form(pages):
         for part in ("Description", "Action Space", "Observation Space", "Rewards", "Episode End",
                      "Information", "Arguments", "Version History"):
             assert f"\n## {part}\n" in page, part
-        assert spec.vector_entry_point is None or f"environments/{spec.id}-vector.md" in pages
+        if spec.vector_entry_point is not None:
+            page = pages[f"vector_environments/{spec.id}.md"]
+            assert "`gym.make_vec(" in page and "\n## Description\n" in page
+            assert "= AutoresetMode.NEXT_STEP,\n    **arguments: Any,\n" in page
 
 
 def test_every_page_is_reached_from_the_index_of_its_kind(reference, pages):
