@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from agents.policies.base import Policy
 from agents.stopwatch import Stopwatch
 from agents.types import Completion, Ended, Group, Step, Trajectory
 from text2sql_gym.env import Text2SQLEnv
+from text2sql_gym.turns import Answer, Turns
 
 
 @dataclass
@@ -29,10 +30,12 @@ class _Attempt:
 class Collector:
     """Runs episodes with a policy; owns one environment per episode in flight.
 
-    Turns that are complete are stepped and extended while the other episodes go on generating,
-    so none waits for another. The result depends on `seed` and the policy, not on the order in
-    which episodes end. `watch` has the seconds that the last call of `collect` spent in generation
-    (the policy), sql (the environment: prompts, statements, judging) and encode (texts to tokens).
+    Turns that are complete are stepped and extended while the other episodes go on generating, so
+    none waits for another; of turns that are complete at once, the statements run side by side. The
+    result depends on `seed` and the policy, not on the order in which episodes or statements end:
+    the policy gets the answers in the order in which it gave the turns. `watch` has the seconds
+    that the last call of `collect` spent in generation (the policy), sql (the environment: prompts,
+    statements, judging) and encode (texts to tokens).
     """
 
     def __init__(self, make_env: Callable[[], Text2SQLEnv], chat: Chat, *, rows: int) -> None:
@@ -41,10 +44,12 @@ class Collector:
         self._make_env = make_env
         self._envs: list[Text2SQLEnv] = []
         self._idle: list[Text2SQLEnv] = []
+        self._turns = Turns()
         self.watch = Stopwatch()
 
     def close(self) -> None:
         """Close the environments, also those of episodes that an error left unfinished."""
+        self._turns.drop()
         for env in self._envs:
             env.close()
         self._envs, self._idle = [], []
@@ -73,8 +78,11 @@ class Collector:
                 running |= self._open(policy, *waiting.popleft(), group_size, seed)
             with self.watch("generation"):
                 turns = policy.advance()
+            with self.watch("sql"):
+                answers = self._answers(running, turns)
             for handle, completion in turns:
-                trajectory = self._turn(policy, handle, running[handle], completion)
+                answer = answers.get(handle)
+                trajectory = self._turn(policy, handle, running[handle], completion, answer)
                 if trajectory is not None:
                     attempt = running.pop(handle)
                     self._idle.append(attempt.env)
@@ -104,20 +112,33 @@ class Collector:
         self._envs.append(self._make_env())
         return self._envs[-1]
 
+    def _answers(
+        self, running: Mapping[int, _Attempt], turns: Iterable[tuple[int, Completion]]
+    ) -> dict[int, Answer]:
+        """Step the environments of these turns; a completion without tokens is no turn."""
+        for handle, completion in turns:
+            if completion.token_ids:
+                self._turns.step(handle, running[handle].env, completion.text)
+        return self._turns.finish()
+
     def _turn(
-        self, policy: Policy, handle: int, attempt: _Attempt, completion: Completion
+        self,
+        policy: Policy,
+        handle: int,
+        attempt: _Attempt,
+        completion: Completion,
+        answer: Answer | None,
     ) -> Trajectory | None:
-        """Step the environment with one sampled turn; return the attempt if that ended it."""
-        if not completion.token_ids:  # the observation filled the context: there was no turn
+        """Record one sampled turn and its answer; return the attempt if that ended it."""
+        if answer is None:  # the observation filled the context: there was no turn
             policy.close(handle)
             return _trajectory(attempt, Ended.TOKEN_LIMIT)
-        with self.watch("sql"):
-            observation, _, terminated, truncated, info = attempt.env.step(completion.text)
+        info, env = answer.info, attempt.env
         attempt.steps.append(
-            record_step(attempt.context_ids, completion, observation, info, attempt.env)
+            record_step(attempt.context_ids, completion, answer.observation, info, env)
         )
         attempt.info = info
-        ended = how_it_ended(terminated, truncated, completion.stopped)
+        ended = how_it_ended(answer.terminated, answer.truncated, completion.stopped)
         if ended is not None:
             policy.close(handle)
             return _trajectory(attempt, ended)

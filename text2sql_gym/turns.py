@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
-from text2sql_gym.backends.beside import Answers, Pending
+from text2sql_gym.backends.beside import Answers, Asked, Pending
 from text2sql_gym.env import Text2SQLEnv
 
 
@@ -31,11 +33,7 @@ class Answer(NamedTuple):
 class _Turn:
     env: Text2SQLEnv
     work: Callable[[], Answer]
-    answers: Answers = field(default_factory=dict)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing a turn did before its end can be seen: a copy begins it again."""
-        return {**self.__dict__, "answers": {}}
+    answers: Answers
 
 
 class Turns:
@@ -50,15 +48,20 @@ class Turns:
         self._running: dict[int, _Turn] = {}
         self._over: list[tuple[int, Answer | Exception]] = []
         self._answered: SimpleQueue[int] = SimpleQueue()
+        self._asked: Asked = WeakValueDictionary()
 
     @property
     def indices(self) -> list[int]:
         """The environments whose turn was begun and not yet taken."""
         return sorted([*self._running, *(index for index, _ in self._over)])
 
+    def step(self, index: int, env: Text2SQLEnv, action: str) -> None:
+        """Begin a step of `env`."""
+        self.begin(index, env, partial(_stepped, index, env, action))
+
     def begin(self, index: int, env: Text2SQLEnv, work: Callable[[], Answer]) -> None:
         """Begin a turn: `work` steps or resets `env`, and may be called several times."""
-        self._running[index] = _Turn(env, work)
+        self._running[index] = _Turn(env, work, Answers(env.limits, self._asked))
         self._go_on(index)
 
     def take(self, *, wait: bool) -> list[tuple[int, Answer | Exception]]:
@@ -71,6 +74,16 @@ class Turns:
         over, self._over = self._over, []
         return over
 
+    def finish(self) -> dict[int, Answer]:
+        """Take all turns when all are over; raises the first error then."""
+        over: list[tuple[int, Answer | Exception]] = []
+        while self.indices:
+            over += self.take(wait=True)
+        for _, answer in over:
+            if isinstance(answer, Exception):
+                raise answer
+        return {index: answer for index, answer in over if isinstance(answer, Answer)}
+
     def put_back(self, over: list[tuple[int, Answer | Exception]]) -> None:
         """Return what was taken, to be the next that is taken."""
         self._over = [*over, *self._over]
@@ -78,9 +91,8 @@ class Turns:
     def drop(self) -> None:
         """Forget all turns; statements that wait for a worker are not run."""
         for turn in self._running.values():
-            for statement in turn.answers.values():
-                statement.cancel()
-        self._running, self._over, self._answered = {}, [], SimpleQueue()
+            turn.answers.cancel()
+        self.__init__()  # type: ignore[misc]
 
     def _go_on(self, index: int) -> None:
         turn = self._running[index]
@@ -96,9 +108,17 @@ class Turns:
         del self._running[index]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_running": self._running, "_over": self._over}
+        """Nothing a turn did before its end can be seen: a copy begins it again."""
+        begun = {index: (turn.env, turn.work) for index, turn in self._running.items()}
+        return {"begun": begun, "over": self._over}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _answered=SimpleQueue())
-        for index in self._running:
+        self.__init__()  # type: ignore[misc]
+        self._over = state["over"]
+        for index, (env, work) in state["begun"].items():
+            self._running[index] = _Turn(env, work, Answers(env.limits, self._asked))
             self._answered.put(index)
+
+
+def _stepped(index: int, env: Text2SQLEnv, action: str) -> Answer:
+    return Answer(index, *env.step(action))

@@ -149,8 +149,7 @@ class Text2SQLVectorEnv(gym.vector.VectorEnv[tuple[str, ...], Sequence[str], NDA
         """Begin a turn of one environment; `collect` will give its answer."""
         self._expect_idle([index])
         self._expect_running([index])
-        env = self.envs[index]
-        self._turns.begin(index, env, partial(_stepped, index, env, action))
+        self._turns.step(index, self.envs[index], action)
 
     def submit_reset(
         self, index: int, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -286,10 +285,6 @@ def _twin(env: Text2SQLEnv) -> Text2SQLEnv:
     twin.action_space = copy.deepcopy(env.action_space)
     twin.observation_space = copy.deepcopy(env.observation_space)
     return twin
-
-
-def _stepped(index: int, env: Text2SQLEnv, action: str) -> Answer:
-    return Answer(index, *env.step(action))
 
 
 def _reset(

@@ -21,7 +21,7 @@ from text2sql_gym.vector import Text2SQLVectorEnv
 COUNT = "SELECT count(*) FROM Customer"
 NAMES = "WITH named AS (SELECT trim(Name) AS n FROM Customer) SELECT n FROM named"
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
-LIMITS = {"vm_steps": 300_000, "memory_mb": 263}
+LIMITS = {"vm_steps": 300_000, "memory_mb": 263, "seconds": 60.0}
 ARGUMENTS = {
     "list_tables": [{}],
     "describe_table": [{"table": "customer"}, {"table": "nothing"}],

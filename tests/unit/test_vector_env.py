@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from text2sql_gym.backends import open_backend
-from text2sql_gym.backends.beside import Beside
+from text2sql_gym.backends.beside import Answers, Beside
+from text2sql_gym.backends.sqlite import SqliteBackend
 from text2sql_gym.backends.worker_pool import worker_pool
 from text2sql_gym.env import Text2SQLEnv
 from text2sql_gym.errors import EnvironmentFault, GoldError, StateError
@@ -31,7 +32,7 @@ COUNT = "SELECT count(*) FROM sale"
 LONG_COUNT = "SELECT count(trim(city)) FROM sale"  # trim may be one long call: for a worker
 CITIES = "SELECT trim(city), count(*) FROM sale GROUP BY city"
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
-LIMITS = {"vm_steps": 1_000_000, "memory_mb": 258}
+LIMITS = {"vm_steps": 1_000_000, "memory_mb": 258, "seconds": 60.0}
 ACTIONS = [
     FineStep.call("", "SELECT * FROM sale"),
     FineStep.call("", "select *  from SALE"),
@@ -277,6 +278,22 @@ class TestSomeAtATime:
         assert answer.env_id == 0 and "died" in answer.info["error"]
         assert not envs.pending and envs.collect() == []
 
+    def test_what_several_ask_for_at_once_is_run_once(self, make, monkeypatch):
+        envs = make(limits={**LIMITS, "sql_characters": 19_998})  # its golds are not known yet
+        asked = []
+
+        def watched(self, sql, *, max_rows, submit=SqliteBackend.submit):
+            asked.append((self.url, sql, max_rows))
+            return submit(self, sql, max_rows=max_rows)
+
+        monkeypatch.setattr(SqliteBackend, "submit", watched)
+        envs.reset(options={"task_id": "long"})
+        assert any(sql == CITIES for _, sql, _ in asked) and len(asked) == len(set(asked))
+        asked.clear()
+        answers = envs.step_some(dict.fromkeys(range(3), ACTIONS[3]))
+        assert len(asked) == 1
+        assert answers[0][1:] == answers[1][1:] == answers[2][1:]
+
     def test_environments_are_put_into_states_of_their_own(self, make):
         envs, other = make(2), make(2)
         envs.reset(seed=1)
@@ -304,8 +321,8 @@ class TestDuckDB:
         return [{"task_id": "count", "database": url, "question": "How many?", "gold_sql": COUNT}]
 
     def test_an_engine_that_runs_everything_in_workers_gives_the_same(self, duck_tasks):
-        envs = Text2SQLVectorEnv(2, tasks=duck_tasks)
-        single = Text2SQLEnv(tasks=duck_tasks)
+        patient = {"tasks": duck_tasks, "limits": {"seconds": 60.0}}
+        envs, single = Text2SQLVectorEnv(2, **patient), Text2SQLEnv(**patient)
         assert envs.reset(seed=0)[0] == (single.reset(seed=0)[0],) * 2
         answers = envs.step_some({0: ACTIONS[0], 1: ACTIONS[0]})
         assert tuple(answers[0][1:]) == tuple(answers[1][1:]) == single.step(ACTIONS[0])
@@ -316,7 +333,7 @@ class TestDuckDB:
 
     def test_what_is_timed_is_not_put_aside(self, duck_tasks):
         with closing(open_backend(duck_tasks[0]["database"])) as database:
-            assert _without_memory(Beside(database, {}), Limits()) is database
+            assert _without_memory(Beside(database, Answers(Limits())), Limits()) is database
 
 
 class TestFaults:
@@ -434,6 +451,6 @@ class TestClose:
     def test_a_companion_waits_where_its_database_waits(self, shop, tmp_path):
         copied = write(tmp_path / "copy.sqlite")
         with closing(open_backend(shop)) as database:
-            beside = companion(Beside(database, {}), copied, Limits())
+            beside = companion(Beside(database, Answers(Limits())), copied, Limits())
             assert isinstance(beside, Beside)
             assert companion(database, copied, Limits()) is beside.database

@@ -9,13 +9,41 @@ that changes nothing and asks for the same statements every time, as tools, matc
 
 from __future__ import annotations
 
+from collections.abc import Hashable, MutableMapping
 from concurrent.futures import Future
 
 from text2sql_gym.backends.base import Backend
-from text2sql_gym.types import Schema, Table
+from text2sql_gym.types import Limits, Schema, Table
 
-Answers = dict[tuple[str, str, int], Future[Table]]
-"""What one turn has asked for so far, by database, statement and number of rows."""
+Asked = MutableMapping[Hashable, "Future[Table]"]
+"""Statements that somebody has asked for, by all that their answer depends on."""
+
+
+class Answers:
+    """What one turn has asked for so far; `shared` holds what other turns are waiting for.
+
+    The attempts of a group often ask the same at the same time, their gold first of all: one of
+    them has it run, and all have the answer. Turns that share must run under equal `limits`.
+    """
+
+    def __init__(self, limits: Limits, shared: Asked | None = None) -> None:
+        self._limits = limits
+        self._shared: Asked = {} if shared is None else shared
+        self._own: dict[Hashable, Future[Table]] = {}
+
+    def ask(self, database: Backend, sql: str, max_rows: int) -> Future[Table]:
+        """Return the answer that is there or awaited, or have the statement run."""
+        key = (database.url, sql, max_rows, self._limits)
+        asked = self._own.get(key) or self._shared.get(key)
+        if asked is None:
+            asked = database.submit(sql, max_rows=max_rows)
+        self._own[key] = self._shared[key] = asked
+        return asked
+
+    def cancel(self) -> None:
+        """Give up the statements that no worker has begun."""
+        for statement in self._own.values():
+            statement.cancel()
 
 
 class Pending(BaseException):
@@ -43,12 +71,10 @@ class Beside:
 
     def execute(self, sql: str, *, max_rows: int) -> Table:
         """Run one SELECT; raises `Pending` when it takes long and was not answered before."""
-        key = (self.url, sql, max_rows)
-        if key not in self.answers:
-            self.answers[key] = self.database.submit(sql, max_rows=max_rows)
-        if not self.answers[key].done():
-            raise Pending(self.answers[key])
-        return self.answers[key].result()
+        statement = self.answers.ask(self.database, sql, max_rows)
+        if not statement.done():
+            raise Pending(statement)
+        return statement.result()
 
     def submit(self, sql: str, *, max_rows: int) -> Future[Table]:
         """Run one SELECT beside others."""
