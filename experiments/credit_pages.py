@@ -94,7 +94,7 @@ def _cell(x: int, y: int, name: str, credit: float, strength: float) -> str:
     share = min(1.0, abs(strength) / 2)
     full = (46, 125, 50) if credit > 0 else (198, 40, 40)
     fill = "#" + "".join(f"{round(255 + (part - 255) * share):02x}" for part in full)
-    ink = "#ffffff" if share > 0.55 else "#222222"
+    ink = "#ffffff" if share > 0.75 else "#222222"
     return (
         f'<rect x="{x}" y="{y}" width="144" height="44" rx="4" fill="{fill}" stroke="#888888"/>'
         f'<text x="{x + 8}" y="{y + 18}" fill="{ink}">{name}</text>'

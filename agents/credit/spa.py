@@ -35,9 +35,11 @@ class Spa:
     that only one attempt reaches.
 
     The paper trains with PPO ("critic"). Comparing returns within the group needs no critic and
-    is our choice of default, as are alpha = beta = 1: no values are published. The released
-    preparation script instead overwrites progress by the outcome less the other attempts' mean,
-    adds 0.5 for grounding, and its trainer weighs step t by the number of steps that follow.
+    is our choice of default, as are alpha = 1 and beta = 0.1: no values are published. With beta
+    1 an executable call is worth as much as a right answer, and a policy over menus learned to
+    make calls until its turns ran out. The released preparation script instead overwrites
+    progress by the outcome less the other attempts' mean, adds 0.5 for grounding, and its trainer
+    weighs step t by the number of steps that follow.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("progress", "grounding")
@@ -45,7 +47,7 @@ class Spa:
     source: ClassVar[str] = "SPA-RL, arXiv:2505.20732"
 
     alpha: float = 1.0
-    beta: float = 1.0
+    beta: float = 0.1
     gamma: float = 1.0
     lam: float = 1.0
     baseline: Baseline = "group"

@@ -286,7 +286,7 @@ def test_spa_compares_what_is_still_to_come_at_the_same_step():
     group = with_signals(
         [1, 0], [[0, 0], [0, 0]], progress=[[0.5, 0.5], [0, 0]], grounding=[[1, 0], [0, 1]]
     )
-    ours = credit("spa", group, scale="none")
+    ours = credit("spa", group, scale="none", beta=1.0)
     close(ours, [[0.5, -0.25], [-0.5, 0.25]])
     halved = credit("spa", group, scale="none", beta=0.0, gamma=0.5)
     close(halved, [[0.375, 0.25], [-0.375, -0.25]])
