@@ -211,7 +211,7 @@ WORKED: Mapping[str, Worked] = {
         "Rewards 0.5 + 1, 0.5 + 0 | 0 + 0, 0 + 1; returns 2, 0.5 | 1, 1. First steps: mean 1.5; "
         "second steps: mean 0.75.",
         [[[0.5, -0.25], [-0.5, 0.25]]],
-        {"scale": "none", "beta": 1.0},
+        {"beta": 1.0},
         {"progress": [[0.5, 0.5], [0, 0]], "grounding": [[1, 0], [0, 1]]},
     ),
     "pav": Worked(

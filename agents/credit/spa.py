@@ -29,13 +29,15 @@ class Spa:
     The outcome enters through the progress model only. Z_t compares the t-th steps of all
     attempts, since returns shrink with every step that is taken.
 
-    Units: "group": standard deviations of the returns; "critic": units of the reward.
+    Units: of the reward; with a `scale`, "group" has standard deviations of the returns. A model's
+    contributions are never exactly equal, so a deviation makes its noise as large as its signal
+    once all attempts succeed: hence the default "none".
 
     Degenerate groups: "group" gives exactly zero for equal returns at a step, and so for a step
     that only one attempt reaches.
 
     The paper trains with PPO ("critic"). Comparing returns within the group needs no critic and
-    is our choice of default, as are alpha = 1 and beta = 0.1: no values are published. With beta
+    is our choice of default, as are alpha = 1, beta = 0.1: no values are published. With beta
     1 an executable call is worth as much as a right answer, and a policy over menus learned to
     make calls until its turns ran out. The released preparation script instead overwrites
     progress by the outcome less the other attempts' mean, adds 0.5 for grounding, and its trainer
@@ -51,7 +53,7 @@ class Spa:
     gamma: float = 1.0
     lam: float = 1.0
     baseline: Baseline = "group"
-    scale: Scale = "unbiased"
+    scale: Scale = "none"
     epsilon: float = 1e-6
 
     def __post_init__(self) -> None:

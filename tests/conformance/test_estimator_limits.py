@@ -216,7 +216,9 @@ LIMITS = {
     ),
     "SPA of one-step attempts whose contribution is the outcome is GRPO": (
         ONE_STEP,
-        lambda g: credit("spa", with_learned(g, progress=outcome_as_steps(g)), beta=0.0),
+        lambda g: credit(
+            "spa", with_learned(g, progress=outcome_as_steps(g)), beta=0.0, scale="unbiased"
+        ),
         grpo,
     ),
     "SPA with a critic is GAE on the contributions": (

@@ -169,7 +169,7 @@ def test_an_estimator_learns_what_a_look_is_for_from_signals_that_are_learned_on
     fitting = Fitting(hidden=16, steps=20, learning_rate=1e-2)
     signals = MenuSignals.for_estimator(estimator, policy, make_small_env, fitting)
     trainer = MenuTrainer(policy, estimator, Objective(), Optimization(2e-2, warmup=0))
-    for update in range(14):
+    for update in range(5):
         trainer.update(signals(small.collect(policy, 2 * TASKS, 6, seed=update)))
     assert success(small, policy) > 0.85
     assert (signals.cost["choices"] > 0) == (name in {"pav", "reward_sql"})
