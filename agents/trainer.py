@@ -11,13 +11,16 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from agents import precision
 from agents.batch import Batch, assemble
 from agents.credit.base import Credit, Estimator, assign
 from agents.likelihood import token_logprobs
 from agents.losses import Objective, Totals, policy_loss
 from agents.metrics import rollout_metrics
+from agents.optim import OPTIMIZERS
 from agents.stopwatch import Stopwatch
 from agents.types import Group
+from text2sql_gym.registry import lookup
 
 Metrics = dict[str, float]
 M = TypeVar("M", bound=torch.nn.Module)
@@ -34,6 +37,8 @@ class Optimization:
     learning_rate   reached after `warmup` optimiser steps, then constant
     minibatches     optimiser steps per collected batch; rows are dealt out evenly
     token_budget    padded tokens of one micro-batch; it changes memory, not results
+    optimizer       a name in `agents.optim.OPTIMIZERS`
+    precision       see `agents.precision`; whatever it is, weights keep their own dtype
     """
 
     learning_rate: float = 3e-4
@@ -43,6 +48,12 @@ class Optimization:
     max_grad_norm: float = 1.0
     minibatches: int = 1
     token_budget: int = 2_048
+    optimizer: str = "adamw"
+    precision: str = "fp32"
+
+    def __post_init__(self) -> None:
+        lookup(OPTIMIZERS, self.optimizer, "optimizer")
+        precision.resolve(self.precision, torch.device("cpu"))
 
 
 class Trainer(Generic[M]):
@@ -61,12 +72,8 @@ class Trainer(Generic[M]):
     ) -> None:
         self.model, self.estimator, self.objective = model, estimator, objective
         self.optimization, self.temperature = optimization, temperature
-        self.optimizer = torch.optim.AdamW(
-            model.parameters(),
-            lr=optimization.learning_rate,
-            betas=optimization.betas,
-            weight_decay=optimization.weight_decay,
-        )
+        make = OPTIMIZERS[optimization.optimizer]
+        self.optimizer = make(model, optimization.betas, optimization.weight_decay)
         self.steps = 0
         self.credits: list[Credit] = []
         """the credit of each group of the last update"""
@@ -120,24 +127,21 @@ class Trainer(Generic[M]):
     def _optimize(self, batch: Batch, watch: Stopwatch) -> Metrics:
         count = min(self.optimization.minibatches, len(batch.mask_BT))
         parts = [range(part, len(batch.mask_BT), count) for part in range(count)]
-        self.model.train()
-        try:
+        with precision.training(self.model, self.optimization.precision):
             steps = [self._step(batch.rows(part), watch) for part in parts]
-        finally:
-            self.model.eval()
         names = dict.fromkeys(name for step in steps for name in step)
         return {name: sum(step.get(name, 0.0) for step in steps) / count for name in names}
 
     def _step(self, batch: Batch, watch: Stopwatch) -> Metrics:
         """One optimiser step on a minibatch, its gradient summed over micro-batches."""
         sums: Metrics = {}
-        self.optimizer.zero_grad(set_to_none=True)  # what a step that failed has left
+        self.optimizer.zero_grad()  # what a step that failed has left
         tokens = float(batch.mask_BT.sum())
         for index in batch.micro_batches(self.optimization.token_budget):
             with watch("logprobs"):
                 loss, metrics = self._loss(batch, batch.rows(index), tokens)
             if not torch.isfinite(loss):
-                raise TrainingError(f"the loss is {float(loss)} at optimiser step {self.steps}")
+                raise TrainingError(f"the loss is {loss.item()} at optimiser step {self.steps}")
             with watch("backward"):
                 loss.backward()  # type: ignore[no-untyped-call]
             for name, value in {**metrics, "loss": loss.detach()}.items():
@@ -154,10 +158,7 @@ class Trainer(Generic[M]):
         if not torch.isfinite(norm):
             raise TrainingError(f"the gradient norm is {norm} at optimiser step {self.steps}")
         ramp = min(1.0, (self.steps + 1) / max(1, self.optimization.warmup))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.optimization.learning_rate * ramp
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.step(self.optimization.learning_rate * ramp)
         self.steps += 1
         return float(norm)
 

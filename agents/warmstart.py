@@ -11,8 +11,13 @@ import torch
 from transformers import PreTrainedModel
 
 from agents.batch import Batch, token_rows
+from agents import precision
 from agents.likelihood import token_logprobs
+from agents.optim import muon
 from agents.types import Trajectory
+
+
+_BLOCK = 4
 
 
 @dataclass(frozen=True)
@@ -20,18 +25,22 @@ class Imitation:
     """How demonstrations are imitated.
 
     steps          optimiser steps; a batch is `batch_size` demonstrations
-    short_first    share of these steps that see the shorter half of the demonstrations only
+    first_steps    how many of these see the first course of demonstrations only
     learning_rate  reached after `warmup` steps, then lowered to a tenth along a cosine
+    precision      see `agents.precision`
     """
 
     steps: int = 1_000
-    short_first: float = 0.0
+    first_steps: int = 0
     batch_size: int = 16
-    learning_rate: float = 3e-3
+    learning_rate: float = 8e-3
     warmup: int = 50
-    weight_decay: float = 0.05
     max_grad_norm: float = 1.0
-    token_budget: int = 1_500
+    token_budget: int = 4_000
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        precision.resolve(self.precision, torch.device("cpu"))
 
     def rate(self, step: int) -> float:
         """The learning rate of a step."""
@@ -50,34 +59,37 @@ class WarmStart:
 
     def __init__(self, model: PreTrainedModel, imitation: Imitation, seed: int) -> None:
         self.model, self.imitation, self.seed = model, imitation, seed
-        self.optimizer = torch.optim.AdamW(
-            model.parameters(), betas=(0.9, 0.98), weight_decay=imitation.weight_decay
-        )
+        self.optimizer = muon(model, (0.9, 0.98), 0.0)
 
     def run(
         self,
         demonstrations: Sequence[Trajectory],
         first_step: int,
         on_step: Callable[[int, float], None],
+        first_course: Sequence[Trajectory] = (),
     ) -> None:
-        """Take the steps from `first_step` on; `on_step` gets each step's number and loss."""
-        ordered = sorted(demonstrations, key=_length)
-        self.model.train()
-        for step in range(first_step, self.imitation.steps):
-            on_step(step, self._step(step, self._batch(ordered, step)))
-        self.model.eval()
+        """Take the steps from `first_step` on; `on_step` gets each step's number and loss.
 
-    def _batch(self, ordered: Sequence[Trajectory], step: int) -> Batch:
-        """The rows of one step; `ordered` holds the shorter demonstrations first."""
-        if step < self.imitation.short_first * self.imitation.steps:
-            ordered = ordered[: (len(ordered) + 1) // 2]
-        return token_rows(self._sample(ordered, step))
+        `first_course` is what the first `Imitation.first_steps` steps see.
+        """
+        with precision.training(self.model, self.imitation.precision):
+            for step in range(first_step, self.imitation.steps):
+                early = step < self.imitation.first_steps
+                sample = self._sample(first_course if early else demonstrations, step)
+                on_step(step, self._step(step, token_rows(sample)))
 
     def _sample(self, demonstrations: Sequence[Trajectory], step: int) -> list[Trajectory]:
-        """The demonstrations of one step: without replacement within an epoch."""
-        size, count = self.imitation.batch_size, len(demonstrations)
-        places = epochs(count, self.seed, step * size)
-        return [demonstrations[next(places)] for _ in range(size)]
+        """The demonstrations of one step: without replacement within an epoch.
+
+        Those of `_BLOCK` steps are drawn together and dealt out by length, so that little is
+        padded.
+        """
+        size, block = self.imitation.batch_size, step // _BLOCK
+        places = epochs(len(demonstrations), self.seed, block * _BLOCK * size)
+        drawn = [demonstrations[next(places)] for _ in range(_BLOCK * size)]
+        drawn.sort(key=_length)
+        part = np.random.default_rng((self.seed, block)).permutation(_BLOCK)[step % _BLOCK]
+        return drawn[part * size : (part + 1) * size]
 
     def _step(self, step: int, batch: Batch) -> float:
         tokens = float(batch.mask_BT.sum())
@@ -91,10 +103,7 @@ class WarmStart:
         if not math.isfinite(total):
             raise FloatingPointError(f"the imitation loss is {total} at step {step}")
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.imitation.max_grad_norm)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.imitation.rate(step)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.step(self.imitation.rate(step))
         return total
 
 
@@ -107,5 +116,5 @@ def epochs(count: int, seed: int, start: int) -> Iterator[int]:
         epoch, offset = epoch + 1, 0
 
 
-def _length(demonstration: Trajectory) -> int:
-    return sum(len(s.context_ids) + len(s.completion.token_ids) for s in demonstration.steps)
+def _length(attempt: Trajectory) -> int:
+    return sum(len(step.context_ids) + len(step.completion.token_ids) for step in attempt.steps)

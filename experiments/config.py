@@ -31,13 +31,16 @@ class Config:
     database: Path | None = option(
         None, "an SQLite file of your own: short for --dataset own and --data-dir with it"
     )
-    databases: int = option(600, "synthetic: databases to train on")
+    databases: int = option(2_000, "synthetic: databases to train on")
     unseen_databases: int = option(60, "synthetic: more databases, to evaluate on")
-    questions: int = option(6, "synthetic: questions per database")
+    questions: int = option(12, "synthetic: questions per database")
     copies: int = option(0, "perturbed copies of a database an answer must be right on too")
-    grades: str = option(
-        "", "difficulties, as in easy,medium; default: these two of synthetic, else all"
+    templates: str = option(
+        "list_column,count_rows,maximum,minimum,average,filter_value,filter_above,filter_below,"
+        "count_value,of_name,lookup_list,lookup_count",
+        "synthetic: kinds of questions; the default is what a small model can learn, '' is all",
     )
+    grades: str = option("", "difficulties to keep, as in easy,medium; default: all")
     eval_split: str = option("", "split of unseen databases; default: the dataset's own")
     eval_tasks: int = option(200, "tasks evaluated before and after")
     eval_samples: int = option(4, "attempts per task for pass@k and majority vote; 0: none")
@@ -46,17 +49,21 @@ class Config:
     hidden: int = option(128, "width of the model")
     layers: int = option(4, "layers of the model")
     heads: int = option(4, "attention heads")
-    vocabulary: int = option(1_500, "tokens of the trained tokenizer")
+    vocabulary: int = option(2_500, "tokens of the trained tokenizer")
     context: int = option(512, "tokens of an episode")
     max_new_tokens: int = option(80, "tokens of one turn")
     max_turns: int = option(7, "turns of an episode, the submission included")
     shown_rows: int = option(6, "rows of a result shown to the policy")
 
-    demonstrations: int = option(5_000, "scripted episodes to imitate")
-    warm_steps: int = option(1_000, "optimiser steps of the warm start")
-    short_first: float = option(0.5, "share of the warm start on short demonstrations")
+    warm_start: Path | None = option(
+        None, "begin where the warm start of this other run ended, in place of one of its own"
+    )
+    demonstrations: int = option(8_000, "scripted episodes to imitate, and as many mere answers")
+    haste: float = option(0.6, "share of them that leave needed look-ups out")
+    warm_steps: int = option(2_200, "optimiser steps of the warm start")
+    answer_steps: int = option(700, "how many of these imitate answers without any exploring")
     warm_batch: int = option(16, "demonstrations per step")
-    warm_rate: float = option(3e-3, "peak learning rate of the warm start")
+    warm_rate: float = option(8e-3, "peak learning rate of the warm start")
 
     estimator: str = option("finestep", "a name in agents.credit.ESTIMATORS")
     norm: str = option("sep_pooled", "finestep: sep_pooled, joint, separate or index")
@@ -67,6 +74,8 @@ class Config:
     tasks: int = option(16, "tasks per update")
     group_size: int = option(8, "attempts per task")
     rate: float = option(5e-4, "learning rate of the updates")
+    optimizer: str = option("adamw", "of the updates: a name in agents.optim.OPTIMIZERS")
+    precision: str = option("auto", "of training: fp32, bf16, or auto, bf16 where it is native")
     minibatches: int = option(2, "optimiser steps per update")
     clip_low: float = option(0.2, "the ratio is clipped to 1 - clip_low ...")
     clip_high: float = option(0.28, "... and 1 + clip_high")
@@ -87,6 +96,7 @@ class Config:
         for name in ("tasks", "group_size", "minibatches", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        _ = self.imitation, self.optimization
         self.build_estimator()  # refuses its hyperparameters now, not after the warm start
 
     @property
@@ -99,9 +109,10 @@ class Config:
         """How the warm start is learnt."""
         return Imitation(
             steps=self.warm_steps,
-            short_first=self.short_first,
+            first_steps=self.answer_steps,
             batch_size=self.warm_batch,
             learning_rate=self.warm_rate,
+            precision=self.precision,
         )
 
     @property
@@ -112,7 +123,13 @@ class Config:
     @property
     def optimization(self) -> Optimization:
         """How updates change the weights."""
-        return Optimization(self.rate, minibatches=self.minibatches)
+        return Optimization(
+            self.rate,
+            minibatches=self.minibatches,
+            token_budget=4_096,
+            optimizer=self.optimizer,
+            precision=self.precision,
+        )
 
     def build_estimator(self) -> Estimator:
         """The credit estimator with its hyperparameters."""
@@ -139,7 +156,12 @@ def read_config(config: Config) -> Config:
     if not file.is_file():
         raise SystemExit(f"--resume: expected {file}, which is not there")
     stored = json.loads(file.read_text(encoding="utf-8"))["config"]
-    paths = {"output", "resume", "data_dir"}
+    if differing := sorted(set(stored) ^ {item.name for item in fields(Config)}):
+        raise SystemExit(
+            f"--resume: {file} was written by another version: {', '.join(differing)} "
+            "is in one of them only"
+        )
+    paths = {"output", "resume", "data_dir", "warm_start"}
     values: dict[str, Any] = {
         item.name: Path(stored[item.name])
         if item.name in paths and stored[item.name] is not None

@@ -18,7 +18,7 @@ from agents.policies.scripted import SCRIPTS
 from agents.policies.transformers import Sampling, TransformersPolicy
 from experiments.config import Config, read_config
 from experiments.players import ModelPlayer, TextPlayer
-from experiments.run import make_env
+from experiments.tasks import make_env
 from text2sql_gym.env import Text2SQLEnv
 from text2sql_gym.registry import lookup
 from text2sql_gym.types import Task

@@ -31,7 +31,7 @@ from experiments.evaluation import Evaluation, Plan, attempt, judge
 from experiments.flags import option, parse
 from experiments.players import ModelPlayer, TextPlayer
 from experiments.predictions import WRITERS, gold_lines
-from experiments.run import machine, revision, write_atomically
+from experiments.record import machine, revision, write_atomically
 from experiments.tables import compare, describe
 from experiments.transcripts import TranscriptFile
 from text2sql_gym.datasets import DATASETS, load_tasks

@@ -12,7 +12,8 @@ from agents.types import Group
 from agents.warmstart import epochs
 from experiments.evaluation import Evaluation, Plan, attempt, judge
 from experiments.players import ModelPlayer
-from experiments.run import Run, load_split, make_env
+from experiments.run import Run
+from experiments.tasks import load_split, make_env
 from experiments.transcripts import GroupRecord, TranscriptFile
 
 _ROWS = 100

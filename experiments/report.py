@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a check
 
 from experiments.reporting.folder import RunFolder
 from experiments.reporting.page import page
-from experiments.run import write_atomically
+from experiments.record import write_atomically
 
 
 def write_report(folder: Path) -> Path:

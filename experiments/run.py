@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,41 +10,34 @@ from typing import Any, Protocol
 
 import torch
 from tqdm import tqdm
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from agents import checkpoint
 from agents.chat import Chat
 from agents.demonstrations import demonstrate, texts
 from agents.loggers import MetricsLogger, open_loggers
 from agents.metrics import MetricsFile
-from agents.policies.scripted import Analyst
+from agents.policies.scripted import Analyst, Script
 from agents.policies.transformers import Sampling, TransformersPolicy
 from agents.rollout import Collector
 from agents.tiny import SQL_SCAFFOLD, tiny_qwen3, train_tokenizer
 from agents.types import Group, Trajectory
 from agents.warmstart import epochs
 from experiments.config import Config
-from text2sql_gym.datasets import load_tasks
+from experiments.interrupts import held_back
+from experiments.record import machine, revision, write_atomically
+from experiments.tasks import load_split, make_env
 from text2sql_gym.env import Text2SQLEnv
-from text2sql_gym.matching.strict import Strict
 from text2sql_gym.protocols.finestep import FineStep
-from text2sql_gym.types import Limits, Task
+from text2sql_gym.types import Task
 
-SPLITS = {
-    "synthetic": ("train", "unseen"),
-    "spider": ("train", "dev"),
-    "bird": ("train", "dev"),
-    "own": ("train", "test"),
-    "records": ("train", "dev"),
-}
-"""Training and evaluation split of each dataset. Their databases are disjoint, but for `own` with
-fewer than three databases."""
-
-GRADES = {"synthetic": "easy,medium"}
-"""Difficulties trained and evaluated on unless told otherwise: what a small model can learn."""
-
-LONE_QUESTIONS = 400
-"""Questions made about a single database of `own`, as far as its schema and values give so many."""
+WARM_START = "warm_start"
+"""the folder of a run that keeps the model its warm start ended with"""
 
 _ROWS = 128
 _TOKENIZER_EPISODES = 800
@@ -94,16 +84,26 @@ class Run:
         if newest is None:
             run = cls._new(config)
         else:
-            tokenizer = AutoTokenizer.from_pretrained(newest)
-            run = cls(config, tokenizer, _model(config, tokenizer))
-            checkpoint.load_weights(newest, run.model)
+            run = cls(config, *_load(newest))
             run._restore(checkpoint.read_state(newest))
         run.metrics.keep(run._lines)
         return run
 
     @classmethod
     def _new(cls, config: Config) -> Run:
+        if config.warm_start is None:
+            run = cls(config, *cls._from_nothing(config))
+        else:
+            run = cls(config, *_load(_end_of_warm_start(config.warm_start)))
+            run.phase = "train"
+        # last, so that a run that could not begin leaves nothing in the way of the next try
         config.output.mkdir(parents=True, exist_ok=True)
+        record = {"config": config.as_dict(), "revision": revision(), "machine": machine()}
+        write_atomically(config.output / "config.json", json.dumps(record, indent=1))
+        return run
+
+    @staticmethod
+    def _from_nothing(config: Config) -> tuple[PreTrainedTokenizerFast, PreTrainedModel]:
         tasks = load_split(config, 0)
         with make_env(config, tasks) as env:
             seen = _shuffled(tasks, config.seed)[:_TOKENIZER_EPISODES]
@@ -111,11 +111,7 @@ class Run:
         tokenizer = train_tokenizer(
             corpus, config.vocabulary, (*FineStep.scaffold, *SQL_SCAFFOLD)
         )
-        run = cls(config, tokenizer, _model(config, tokenizer))
-        # last, so that a run that could not begin leaves nothing in the way of the next try
-        record = {"config": config.as_dict(), "revision": revision(), "machine": machine()}
-        write_atomically(config.output / "config.json", json.dumps(record, indent=1))
-        return run
+        return tokenizer, _model(config, tokenizer)
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.phase, self.done, self._lines = state["phase"], state["done"], state["lines"]
@@ -154,16 +150,19 @@ class Run:
         _, info = env.reset(options={"task_id": task_id})
         return len(self.chat.prompt_ids(info["messages"], info["tool_schemas"]))
 
-    def demonstrations(self) -> list[Trajectory]:
+    def demonstrations(self, script: Script, desc: str) -> list[Trajectory]:
         """Scripted episodes over the training tasks; the same ones every time."""
         count, tasks = self.config.demonstrations, self.train_tasks
         order = epochs(len(tasks), self.config.seed, 0)
         ids = [tasks[next(order)] for _ in range(count)]
-        with tqdm(total=count, desc="demonstrations", unit="episode") as bar:
-            made = demonstrate(
-                self._train_env, self.chat, Analyst(max_turns=self.config.max_turns), ids,
-                self.config.seed, bar.update,
-            )
+        bar = tqdm(total=count, desc=desc, unit="episode")
+        with bar, held_back() as let_through:
+
+            def on_done() -> None:
+                bar.update()
+                let_through()
+
+            made = demonstrate(self._train_env, self.chat, script, ids, self.config.seed, on_done)
         fits = [attempt for attempt in made if _tokens(attempt) <= self.config.context]
         if not fits:
             raise SystemExit(f"no demonstration fits in --context {self.config.context} tokens")
@@ -175,9 +174,10 @@ class Run:
         order = epochs(len(tasks), config.seed + 1, update * config.tasks)
         ids = [tasks[next(order)] for _ in range(config.tasks)]
         seed = (config.seed << 20) + update
-        return self._collector.collect(
-            self.policy(config.temperature), ids, config.group_size, seed
-        )
+        with held_back() as let_through:
+            return self._collector.collect(
+                self.policy(config.temperature), ids, config.group_size, seed, let_through
+            )
 
     def policy(self, temperature: float) -> TransformersPolicy:
         """The model as it is now, sampling at a temperature."""
@@ -209,7 +209,9 @@ class Run:
             self.save()
 
     def finish(self, next_phase: str) -> None:
-        """End a phase and save."""
+        """End a phase and save; what the warm start led to is kept for other runs."""
+        if next_phase == "train":
+            checkpoint.save(self.folder / WARM_START, 0, self.model, self.tokenizer, {})
         self.phase, self.done, self._learner, self._learnt = next_phase, 0, None, None
         self.save()
 
@@ -240,50 +242,6 @@ class Run:
             self._train_env.close()
 
 
-def load_split(config: Config, which: int) -> tuple[Task, ...]:
-    """The training (0) or evaluation (1) tasks of the configured dataset."""
-    split = SPLITS[config.dataset][which]
-    if which == 1 and config.eval_split:
-        split = config.eval_split
-    if config.dataset == "synthetic" and split in ("train", "unseen"):
-        tasks = _synthetic(config, unseen=split == "unseen")
-    else:
-        alone = config.dataset == "own" and config.data_dir and config.data_dir.is_file()
-        more = {"questions_per_database": LONE_QUESTIONS} if alone else {}
-        tasks = load_tasks(config.dataset, config.data_dir, split, **more)
-    grades = config.grades or GRADES.get(config.dataset, "")
-    chosen = tuple(task for task in tasks if not grades or task.difficulty in grades.split(","))
-    if not chosen:
-        found = sorted({task.difficulty for task in tasks})
-        raise SystemExit(f"--grades: no task of {split} is {grades}; there are {found}")
-    return chosen
-
-
-def _synthetic(config: Config, *, unseen: bool) -> tuple[Task, ...]:
-    """Tasks of the first `databases` databases of the training domains, or of those after them."""
-    tasks = load_tasks(
-        "synthetic",
-        config.data_dir,
-        "train",
-        databases=config.databases + config.unseen_databases,
-        questions_per_database=config.questions,
-    )
-    order = list(dict.fromkeys(task.database_id for task in tasks))
-    chosen = set(order[config.databases :] if unseen else order[: config.databases])
-    return tuple(task for task in tasks if task.database_id in chosen)
-
-
-def make_env(config: Config, tasks: Sequence[Task]) -> Text2SQLEnv:
-    """The environment of the run, with short prompts for a small model."""
-    return Text2SQLEnv(
-        tasks=tasks,
-        protocol=FineStep(style="compact"),
-        matcher=Strict(variants=config.copies),
-        max_turns=config.max_turns,
-        limits=Limits(shown_rows=config.shown_rows, shown_cell_characters=40, seconds=2.0),
-    )
-
-
 def _model(config: Config, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     model = tiny_qwen3(
         tokenizer,
@@ -297,6 +255,22 @@ def _model(config: Config, tokenizer: PreTrainedTokenizerFast) -> PreTrainedMode
     return model
 
 
+def _load(folder: Path) -> tuple[PreTrainedTokenizerFast, PreTrainedModel]:
+    """Tokenizer and model of a checkpoint."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    return tokenizer, AutoModelForCausalLM.from_pretrained(folder).eval()
+
+
+def _end_of_warm_start(run: Path) -> Path:
+    found = checkpoint.latest(run / WARM_START)
+    if found is None:
+        raise SystemExit(
+            f"--warm-start: expected a run whose warm start is finished, "
+            f"but there is no whole checkpoint in {run / WARM_START}"
+        )
+    return found
+
+
 def _shuffled(tasks: Sequence[Task], seed: int) -> list[str]:
     order = epochs(len(tasks), seed, 0)
     return [tasks[next(order)].task_id for _ in tasks]
@@ -304,37 +278,3 @@ def _shuffled(tasks: Sequence[Task], seed: int) -> list[str]:
 
 def _tokens(attempt: Trajectory) -> int:
     return sum(len(step.context_ids) + len(step.completion.token_ids) for step in attempt.steps)
-
-
-def write_atomically(file: Path, text: str) -> None:
-    """Write beside `file`, flush, rename."""
-    partial = file.with_name(f".partial-{file.name}")
-    with partial.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(partial, file)
-
-
-def revision() -> str:
-    """The commit of this checkout, with ``+`` when files differ from it; "" without git."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        head, changed = (
-            subprocess.run([*git, *words], capture_output=True, text=True).stdout.strip()
-            for words in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain", "-uno"])
-        )
-    except OSError:
-        return ""
-    return head + ("+" if changed else "")
-
-
-def machine() -> dict[str, Any]:
-    """What the numbers of a run were measured on."""
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "cuda": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }

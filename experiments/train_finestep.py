@@ -23,6 +23,7 @@ import torch
 from tqdm import tqdm
 
 from agents.checkpoint import CheckpointError
+from agents.policies.scripted import AT_ONCE, Analyst
 from agents.trainer import Trainer, TrainingError
 from agents.types import Trajectory
 from agents.warmstart import WarmStart
@@ -80,15 +81,19 @@ def warm_start(run: Run) -> None:
         return
     imitation = run.config.imitation
     if run.done < imitation.steps:
-        demonstrations = run.demonstrations()
+        analyst = Analyst(haste=run.config.haste, max_turns=run.config.max_turns)
+        answers = run.demonstrations(AT_ONCE, "answers")
+        episodes = run.demonstrations(analyst, "demonstrations")
         learner = WarmStart(run.model, imitation, run.config.seed)
         run.begin(learner.optimizer)
-        imitate(run, learner, demonstrations)
+        imitate(run, learner, answers, episodes)
     run.finish("train")
 
 
-def imitate(run: Run, learner: WarmStart, demonstrations: Sequence[Trajectory]) -> None:
-    """The steps of the warm start that are left."""
+def imitate(
+    run: Run, learner: WarmStart, answers: Sequence[Trajectory], episodes: Sequence[Trajectory]
+) -> None:
+    """The steps of the warm start that are left: first to write a query, then to explore."""
     total = learner.imitation.steps
     bar = tqdm(total=total, initial=run.done, desc="warm start", unit="step")
 
@@ -100,7 +105,7 @@ def imitate(run: Run, learner: WarmStart, demonstrations: Sequence[Trajectory]) 
         let_through()
 
     with bar, held_back() as let_through:
-        learner.run(demonstrations, run.done, on_step)
+        learner.run(episodes, run.done, on_step, answers)
 
 
 def train(run: Run) -> None:

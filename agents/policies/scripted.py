@@ -6,6 +6,7 @@ episode, written in the two-mode protocol.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ import numpy as np
 from text2sql_gym.lookups import lookups, spelt
 from text2sql_gym.prompts import quoted
 from text2sql_gym.protocols.finestep import FineStep
-from text2sql_gym.types import Schema, Task
+from text2sql_gym.types import Schema, TableSchema, Task
 
 Script = Callable[[Task, Schema, np.random.Generator], list[str]]
 
@@ -26,28 +27,30 @@ def gold(task: Task, schema: Schema, draws: np.random.Generator) -> list[str]:
 
 @dataclass(frozen=True)
 class Analyst:
-    """A careful but wasteful analyst: looks values up, and also things that nobody needs.
+    """A wasteful and sometimes hasty analyst: looks up what nobody needs, and not all it should.
 
     Before the answer it looks up the values of every column that the gold query compares with a
     text the question does not contain; that is the one step the task calls for. Around it, each
     with its own probability, it
 
-    spare_look    looks at the first rows of a table, needed or not
+    spare_look    looks at some rows of the first table, needed or not
     spare_values  looks up values the question already spells
     trial         runs the final query before submitting it
-    slip          makes a mistake in that trial run, sees the error, and repairs it
+    slip          misspells a name in the last call before the answer, sees the error, repairs it
     repeat        runs an earlier call again
     wrong         submits a query that lacks a condition or asks for another column
+    haste         leaves the needed look-ups out, and writes values as the question says them
 
     so that demonstrations hold the steps worth taking and the steps worth losing.
     """
 
     spare_look: float = 0.5
-    spare_values: float = 0.3
-    trial: float = 0.5
+    spare_values: float = 0.4
+    trial: float = 0.15
     slip: float = 0.2
-    repeat: float = 0.3
+    repeat: float = 0.4
     wrong: float = 0.0
+    haste: float = 0.0
     max_turns: int = 7
 
     def __call__(self, task: Task, schema: Schema, draws: np.random.Generator) -> list[str]:
@@ -55,14 +58,19 @@ class Analyst:
         sql = task.gold_sql[0]
         calls: list[tuple[str, str]] = []
         if draws.random() < self.spare_look:
-            calls.append(_look(schema, draws))
+            calls.append(_look(schema[0]))
+        hasty = draws.random() < self.haste
         for lookup in lookups(sql):
-            if not spelt(lookup.value, task.question) or draws.random() < self.spare_values:
+            known = spelt(lookup.value, task.question)
+            if not known and hasty:
+                sql = sql.replace(_text(lookup.value), _text(_said(lookup.value, task.question)))
+            elif not known or draws.random() < self.spare_values:
                 calls.append((f"values of {lookup.column}", lookup.probe))
         if draws.random() < self.trial:
-            if draws.random() < self.slip:
-                calls.append(("try it", _slip(sql, draws)))
             calls.append(("try it", sql))
+        if calls and draws.random() < self.slip:
+            reason, query = calls[-1]
+            calls.insert(-1, (reason, _slip(query, draws)))
         if calls and draws.random() < self.repeat:
             place = int(draws.integers(len(calls)))
             calls.insert(int(draws.integers(place, len(calls))) + 1, calls[place])
@@ -71,9 +79,33 @@ class Analyst:
         return [*turns, FineStep.answer("answer", final)]
 
 
-def _look(schema: Schema, draws: np.random.Generator) -> tuple[str, str]:
-    table = schema[int(draws.integers(len(schema)))].name
-    return f"look at {table}", f"SELECT * FROM {quoted(table)} LIMIT 2"
+AT_ONCE = Analyst(0.0, 0.0, 0.0, 0.0, 0.0, haste=1.0)
+"""answers without any call; values are as the question says them"""
+
+
+def _said(value: str, question: str) -> str:
+    """The longest run of the question's words that a stored value is made of, else its letters."""
+    stored = f" {_plain(value)} "
+    words = re.findall(r"\w+", question)
+    runs = [
+        " ".join(words[start:end])
+        for start in range(len(words))
+        for end in range(start + 1, len(words) + 1)
+    ]
+    found = [run for run in runs if f" {_plain(run)} " in stored]
+    return max(found, key=len, default=_plain(value))
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.findall(r"[^\W\d_]+", text.lower()))
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _look(table: TableSchema) -> tuple[str, str]:
+    return f"look at {table.name}", f"SELECT * FROM {quoted(table.name)} LIMIT 2"
 
 
 def _slip(sql: str, draws: np.random.Generator) -> str:

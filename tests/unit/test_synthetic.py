@@ -100,6 +100,17 @@ def test_fewer_databases_or_questions_are_the_first_of_more(splits, tmp_path):
     assert contents(few[0].database) == contents(many[0].database)
 
 
+def test_some_templates_give_questions_of_these_only(tmp_path):
+    some = ("count_rows", "lookup_list")
+    tasks = load_tasks("synthetic", tmp_path, "train", databases=12, templates=some)
+    found = Counter(template_of(task) for task in tasks)
+    assert set(found) == set(some) and min(found.values()) > 5
+    others = load_tasks("synthetic", tmp_path, "train", databases=12)
+    assert {template_of(task) for task in others} > set(some)  # kept apart in the cache
+    with pytest.raises(UnknownName, match="lookup_list"):
+        load_tasks("synthetic", tmp_path, "train", databases=1, templates=["lookup_lists"])
+
+
 def test_the_second_load_reads_what_the_first_wrote(cache, splits):
     assert load_tasks("synthetic", cache, "train") == splits["train"]
 

@@ -12,7 +12,8 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -42,12 +43,15 @@ def load_synthetic(
     seed: int = 0,
     databases: int | None = None,
     questions_per_database: int = 12,
+    templates: Sequence[str] = (),
 ) -> tuple[Task, ...]:
     """Load the tasks of a split, and make its databases on the first call.
 
     They are kept under `data_dir`, else under ``$TEXT2SQL_CACHE``, else under
     ``~/.cache/text2sql_gym``. Database number k of a split depends on the seed, the split and k
     only, its first questions not on how many are asked for.
+
+    `templates` restricts the questions to some of `questions.TEMPLATES`; empty means all.
 
     `Task.difficulty` is easy, medium, hard or extra; `Task.source` is ``synthetic/<template>``,
     where templates that need a look at the stored values are named ``lookup_...``.
@@ -57,9 +61,11 @@ def load_synthetic(
     if count < 1 or questions_per_database < 1:
         raise DatasetError("synthetic: databases and questions_per_database must be at least 1")
     name = f"synthetic-v{VERSION}-seed{seed}-{split}-{count}x{questions_per_database}"
+    if templates:
+        name += f"-{zlib.crc32(' '.join(templates).encode()):08x}"
     folder = (Path(data_dir) if data_dir is not None else _cache()) / name
     if not (folder / _INDEX).is_file():
-        _make_atomically(folder, split, seed, count, questions_per_database)
+        _make_atomically(folder, split, seed, count, questions_per_database, templates)
     return tuple(_read(folder.resolve()))
 
 
@@ -68,7 +74,9 @@ def _cache() -> Path:
     return Path(chosen) if chosen else Path.home() / ".cache" / "text2sql_gym"
 
 
-def _make_atomically(folder: Path, split: str, seed: int, count: int, questions: int) -> None:
+def _make_atomically(
+    folder: Path, split: str, seed: int, count: int, questions: int, templates: Sequence[str]
+) -> None:
     """Write beside `folder` and rename, so that it exists whole or not at all."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +89,7 @@ def _make_atomically(folder: Path, split: str, seed: int, count: int, questions:
     try:
         tasks = []
         for number in range(count):
-            tasks += _make(unfinished, split, seed, number, questions)
+            tasks += _make(unfinished, split, seed, number, questions, templates)
         lines = [json.dumps(asdict(task)) for task in tasks]
         (unfinished / _INDEX).write_text("\n".join(lines) + "\n", encoding="utf-8")
         _put_in_place(unfinished, folder)
@@ -98,7 +106,9 @@ def _put_in_place(unfinished: Path, folder: Path) -> None:
             raise
 
 
-def _make(folder: Path, split: str, seed: int, number: int, questions: int) -> list[Task]:
+def _make(
+    folder: Path, split: str, seed: int, number: int, questions: int, templates: Sequence[str]
+) -> list[Task]:
     """Make database `number` of the split and its tasks, with paths relative to `folder`."""
     random = Random(f"text2sql_gym synthetic {seed} {split} {number}")
     domain = sorted(DOMAINS[split])[number % len(DOMAINS[split])]
@@ -109,7 +119,7 @@ def _make(folder: Path, split: str, seed: int, number: int, questions: int) -> l
         connection.execute("BEGIN")
         spoken = populate(connection, draw_blueprint(DOMAINS[split][domain], random), random)
         profile = profile_database(connection, spoken)
-        made = make_questions(profile, connection, random, questions)
+        made = make_questions(profile, connection, random, questions, templates)
     return [
         Task(
             task_id=f"synthetic/{split}/{database_id}/{place}",

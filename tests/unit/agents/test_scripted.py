@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.policies.scripted import SCRIPTS, Analyst, gold
+from agents.policies.scripted import SCRIPTS, Analyst, _said, gold
 from text2sql_gym.lookups import Lookup, lookups
 from text2sql_gym.protocols.finestep import FineStep
 from text2sql_gym.types import CallOutcome, EpisodeOutcome
@@ -119,9 +119,8 @@ def test_wasteful_steps_appear_at_their_rates(tasks, schema):
     sql = tasks[3].gold_sql[0]
     look = replace(CAREFUL, spare_look=0.4)
     tables = Counter(calls[0] for calls, _ in episodes(look, tasks[3], schema) if calls)
-    assert set(tables) == {"SELECT * FROM city LIMIT 2", "SELECT * FROM sale LIMIT 2"}
+    assert set(tables) == {f"SELECT * FROM {schema[0].name} LIMIT 2"}
     assert share(tables.values()) == near(0.4)
-    assert tables["SELECT * FROM city LIMIT 2"] / EPISODES == near(0.2)
 
     values = replace(CAREFUL, spare_values=0.3)
     probe = ["SELECT DISTINCT name FROM city"]
@@ -141,6 +140,30 @@ def test_wasteful_steps_appear_at_their_rates(tasks, schema):
 
     wrong = replace(CAREFUL, wrong=0.15)
     assert share(answer != sql for _, answer in episodes(wrong, tasks[3], schema)) == near(0.15)
+
+
+def test_haste_skips_the_lookups_and_writes_values_as_they_are_said(tasks, schema):
+    hasty = replace(CAREFUL, haste=0.35)
+    unseen = [answer for calls, answer in episodes(hasty, tasks[4], schema) if not calls]
+    assert share([True] * len(unseen)) == near(0.35)
+    assert set(unseen) == {tasks[4].gold_sql[0].replace("'IT'", "'it'").replace("'DONE'", "'done'")}
+    assert list(episodes(replace(CAREFUL, haste=1.0), tasks[3], schema, 3)) == [
+        ([], tasks[3].gold_sql[0])
+    ] * 3  # what the question spells is no guess
+
+
+@pytest.mark.parametrize(
+    ("value", "question", "said"),
+    [
+        ("B2-can wait", "How many jobs can wait, whose urgency is can wait?", "can wait"),
+        ("CAN_WAIT_K", "How many are Can wait?", "Can wait"),
+        ("urgent (K3)", "the urgent urgency", "urgent"),
+        ("NO", "the Norwegian ones", "no"),
+        ("URGE7", "urgent ones", "urge"),
+    ],
+)
+def test_a_hasty_value_is_the_longest_run_of_the_questions_words_in_it(value, question, said):
+    assert _said(value, question) == said
 
 
 def test_any_earlier_call_may_be_repeated_and_a_repeat_comes_later(tasks, schema):

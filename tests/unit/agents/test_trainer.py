@@ -199,7 +199,7 @@ def test_gradients_are_clipped_to_their_norm(model):
     norm = trainer.apply_gradients()
     assert norm == pytest.approx(weights(model).numel() ** 0.5)
     # the first moment is a tenth of the clipped gradient
-    moments = torch.cat([s["exp_avg"].flatten() for s in trainer.optimizer.state.values()])
+    moments = torch.cat([s["exp_avg"].flatten() for s in trainer.optimizer.parts[0].state.values()])
     assert float(moments.norm()) == pytest.approx(0.1 * 0.5, rel=1e-4)
 
 
@@ -208,7 +208,7 @@ def test_the_learning_rate_ramps_up_and_stays(model):
     rates = []
     for _ in range(6):
         trainer.apply_gradients()
-        rates.append(trainer.optimizer.param_groups[0]["lr"])
+        rates.append(trainer.optimizer.parts[0].param_groups[0]["lr"])
     assert rates == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4, 0.4])
     assert trainer.steps == 6
 

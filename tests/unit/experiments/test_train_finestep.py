@@ -23,7 +23,7 @@ WARM_STEPS, UPDATES = 260, 5
 FLAGS = (
     f"--threads 1 --databases 6 --unseen-databases 2 --questions 12 --hidden 48 --layers 2 "
     f"--heads 2 --vocabulary 420 --context 420 --max-new-tokens 70 --max-turns 3 --shown-rows 2 "
-    f"--demonstrations 80 --warm-steps {WARM_STEPS} --short-first 0.2 --warm-batch 4 "
+    f"--demonstrations 80 --warm-steps {WARM_STEPS} --answer-steps 50 --warm-batch 4 "
     f"--warm-rate 1e-2 --updates {UPDATES} --tasks 2 --group-size 4 --minibatches 2 --rate 1e-3 "
     f"--eval-tasks 6 --eval-samples 2 --transcripts 2 --save-every 1"
 ).split()
@@ -157,7 +157,8 @@ def test_a_run_killed_in_each_phase_and_resumed_is_an_uninterrupted_one(uninterr
 def test_a_run_stopped_by_ctrl_c_saves_and_says_how_to_go_on(uninterrupted, tmp_path):
     folder = tmp_path / "stopped"
     argv = [*FLAGS, "--output", folder]
-    for bar, number in (("warm start", 20), ("finestep", 1)):
+    # the second time before the first step: the state of the optimiser must not be lost
+    for bar, number in (("warm start", 20), ("demonstrations", 1), ("finestep", 1)):
         run = Started(*argv)
         run.wait_for(bar, number)
         code, printed = run.end(signal.SIGINT)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from random import Random
 
 from text2sql_gym.datasets.questions.easy import EASY
@@ -12,6 +12,7 @@ from text2sql_gym.datasets.questions.medium import MEDIUM
 from text2sql_gym.datasets.questions.nested import NESTED
 from text2sql_gym.datasets.questions.profile import DatabaseProfile, profile_database
 from text2sql_gym.datasets.questions.template import Question, Template, make_question
+from text2sql_gym.registry import lookup
 
 __all__ = [
     "GRADES",
@@ -38,26 +39,32 @@ _LOOKED_UP = 0.4
 
 _TRIES = 6  # draws per question before the generator gives up on it
 
-_Pools = dict[tuple[str, bool], list[Template]]
+_Kind = tuple[str, bool]
+_Pools = dict[_Kind, list[Template]]
 
 
 def make_questions(
-    profile: DatabaseProfile, connection: sqlite3.Connection, random: Random, count: int
+    profile: DatabaseProfile,
+    connection: sqlite3.Connection,
+    random: Random,
+    count: int,
+    templates: Sequence[str] = (),
 ) -> tuple[Question, ...]:
     """Return up to `count` questions, no two with the same gold query.
 
-    A template comes back, beyond its weight, only when the others of its kind had their turn on
-    this database. A small database may give fewer than `count`.
+    `templates` names those of `TEMPLATES` to use; empty means all. A template comes back, beyond
+    its weight, only when the others of its kind had their turn on this database. A small database
+    may give fewer than `count`.
     """
+    used = [lookup(TEMPLATES, name, "template") for name in templates or TEMPLATES]
     questions: dict[str, Question] = {}
     pools: _Pools = {}
     for _ in range(count * 3):
         if len(questions) == count:
             break
-        grade = random.choices(tuple(GRADES), tuple(GRADES.values()))[0]
-        looked_up = grade != "easy" and random.random() < _LOOKED_UP
+        kind = _draw_kind(used, random)
         for _ in range(_TRIES):
-            template = _next_template(pools, (grade, looked_up), random)
+            template = _next_template(pools, kind, used, random)
             question = make_question(template, profile, connection, random)
             if question is not None:
                 questions.setdefault(question.sql, question)
@@ -65,10 +72,22 @@ def make_questions(
     return tuple(questions.values())
 
 
-def _next_template(pools: _Pools, kind: tuple[str, bool], random: Random) -> Template:
-    """Take a template of that grade, looked up or not; refill its pool when it is empty."""
+def _draw_kind(templates: Sequence[Template], random: Random) -> _Kind:
+    """Draw a grade by its weight, and whether a value must be looked up, among what there is."""
+    kinds = {(template.grade, template.looked_up) for template in templates}
+    while True:
+        grade = random.choices(tuple(GRADES), tuple(GRADES.values()))[0]
+        looked_up = grade != "easy" and random.random() < _LOOKED_UP
+        if (grade, looked_up) in kinds:
+            return grade, looked_up
+
+
+def _next_template(
+    pools: _Pools, kind: _Kind, templates: Sequence[Template], random: Random
+) -> Template:
+    """Take a template of that kind; refill its pool when it is empty."""
     if not pools.get(kind):
-        fitting = [t for t in TEMPLATES.values() if (t.grade, t.looked_up) == kind]
+        fitting = [t for t in templates if (t.grade, t.looked_up) == kind]
         pools[kind] = [template for template in fitting for _ in range(template.weight)]
         random.shuffle(pools[kind])
     return pools[kind].pop()
