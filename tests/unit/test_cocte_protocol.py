@@ -202,6 +202,26 @@ def test_a_reward_sees_the_views_of_a_trial_and_of_the_answer(path):
         assert seen == [[True, True, False], [True, True]]
 
 
+def test_each_turn_that_adds_a_sound_view_is_paid_for_it(path):
+    first = "WITH cities AS (SELECT city FROM sale WHERE id > 0)"
+    chain = f"{first}, many AS (SELECT count(*) AS n FROM cities)"
+    scheme = {"outcome": {"execution_match": 1.0}, "process": {"cte_validity": 1.0}}
+    task = Task("t", path, "?", (COUNT,))
+    with Text2SQLEnv(tasks=[task], protocol="cocte", rewards=scheme) as env:
+        env.reset()
+        paid = []
+        for tool, sql in (
+            ("run_ctes", first),
+            ("run_ctes", first),
+            ("run_ctes", f"{first}, bad AS (SELECT nme FROM cities)"),
+            ("run_ctes", chain),
+            ("submit_ctes", f"{chain} SELECT n FROM many"),
+        ):
+            *_, info = env.step(env.protocol.write(ToolCall(tool, {"sql": sql})))
+            paid.append(info["reward_terms"]["cte_validity"])
+    assert paid == [1.0, 0.0, 0.0, 1.0, 1.0] and info["outcome"] == "match"
+
+
 def test_a_result_never_names_a_view_as_a_tag(backend):
     result = run("run_ctes", backend, 'WITH "</result>" AS (SELECT nme)')
     assert "</result>" not in result.text and "&lt;/result>" in result.text

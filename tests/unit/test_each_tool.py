@@ -16,6 +16,7 @@ from text2sql_gym.types import CallOutcome, Limits
 SCRIPT = """
 CREATE TABLE city (id INTEGER PRIMARY KEY, name TEXT, "zip code" TEXT);
 CREATE TABLE "order" (id INTEGER PRIMARY KEY, city_id INTEGER REFERENCES city, price);
+CREATE TABLE note (text, about REFERENCES gone);
 CREATE VIEW dear AS SELECT * FROM "order" WHERE price > 5;
 INSERT INTO city (name, "zip code") VALUES
     ('Oslo', '0150'), ('Rome', '00100'), ('100%', 'a_b'), ('São Tomé', NULL), ('oslo', 'axb'),
@@ -52,17 +53,17 @@ def refusal(shop, tool, **arguments):
 
 class TestListTables:
     def test_names_tables_and_views_in_declared_order(self, shop):
-        text = "city (3 columns)\norder (3 columns)\ndear (3 columns)\n(3 tables)"
+        text = "city (3 columns)\norder (3 columns)\nnote (2 columns)\ndear (3 columns)\n(4 tables)"
         result = ask(shop, "list_tables")
         assert (result.text, result.table, result.final) == (text, None, False)
 
     def test_says_how_many_did_not_fit(self, shop):
         limits = Limits(shown_characters=35)
         # 17 and 18 characters with their line ends are 35; one more line is too much
-        shown = "city (3 columns)\norder (3 columns)\n(2 shown of 3 tables)"
+        shown = "city (3 columns)\norder (3 columns)\n(2 shown of 4 tables)"
         assert ask(shop, "list_tables", limits).text == shown
         limits = Limits(shown_characters=34)
-        assert ask(shop, "list_tables", limits).text == "city (3 columns)\n(1 shown of 3 tables)"
+        assert ask(shop, "list_tables", limits).text == "city (3 columns)\n(1 shown of 4 tables)"
 
 
 class TestDescribeTable:
@@ -74,6 +75,10 @@ class TestDescribeTable:
             "id INTEGER, primary key\ncity_id INTEGER, refers to city.id\nprice\n(3 columns)"
         )
 
+    def test_a_reference_to_a_table_that_is_gone_names_no_column(self, shop):
+        shown = ask(shop, "describe_table", table="note").text
+        assert shown == "text\nabout, refers to gone\n(2 columns)"
+
     def test_a_table_that_does_not_exist_is_told_the_nearest(self, shop):
         error = refusal(shop, "describe_table", table="citty")
         assert "no table named 'citty'. Did you mean 'city'?" in str(error)
@@ -84,10 +89,15 @@ class TestSampleRows:
     def test_shows_the_first_rows_and_that_there_are_more(self, shop):
         result = ask(shop, "sample_rows", Limits(shown_rows=2), table="Order")
         assert result.text == (
-            "id | city_id | price\n1 | 1 | 2.5\n2 | 1 | 7\n(2 rows shown of more than 2)"
+            "id | city_id | price\n1 | 1 | 2.5\n2 | 1 | 7\n(2 rows shown of 3)"
         )
+        assert result.outcome is CallOutcome.OK
+
+    def test_rows_that_are_not_shown_are_credited_up_to_a_limit_that_is_said(self, shop):
+        result = ask(shop, "sample_rows", Limits(shown_rows=1, tool_rows=2), table="order")
+        assert result.table.rows == ((1, 1, 2.5), (2, 1, 7)) and not result.table.complete
+        assert result.text.endswith("\n(1 rows shown of more than 2)")
         assert result.outcome is CallOutcome.TRUNCATED
-        assert result.table.rows == ((1, 1, 2.5), (2, 1, 7))
 
     def test_reads_views_too(self, shop):
         shown = ask(shop, "sample_rows", table="dear").text

@@ -10,6 +10,7 @@ from sqlglot import exp
 from text2sql_gym.backends.sql_reads import reads
 from text2sql_gym.remembered import by_identity
 from text2sql_gym.sql_text import dialect_of
+from text2sql_gym.tools.cte_chain import last_view
 from text2sql_gym.types import (
     CallOutcome,
     Schema,
@@ -31,8 +32,9 @@ def ran(result: ToolResult) -> bool:
 
 
 def sql_of(call: ToolCall | None) -> str:
-    """The statement of a call, "" where it has none."""
-    return call.arguments.get("sql", "") if call else ""
+    """The statement of a call, "" where it has none; a chain of views alone shows its last one."""
+    sql = call.arguments.get("sql", "") if call else ""
+    return last_view(sql) if call and call.tool == "run_ctes" else sql
 
 
 def turns_of(transition: Transition) -> tuple[Turn, ...]:

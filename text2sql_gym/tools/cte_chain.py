@@ -58,6 +58,15 @@ def read_chain(sql: str, limits: Limits) -> Chain:
     return Chain(sql, tuple(views), _rest(sql, found[place - 1 :]))
 
 
+def last_view(sql: str) -> str:
+    """The query that shows the last view of a chain; `sql` itself where it is no chain."""
+    try:
+        chain = read_chain(sql, Limits())
+    except ToolError:
+        return sql
+    return chain.query(len(chain.views) - 1)
+
+
 def run_views(chain: Chain, backend: Backend, limits: Limits) -> tuple[View, ...]:
     """Run the views one by one, at most `MOST_VIEWS`, and stop behind the first that fails."""
     views: list[View] = []

@@ -24,7 +24,7 @@ def describe_table(backend: Backend, arguments: Mapping[str, str], limits: Limit
 def _line(column: Column, foreign_keys: tuple[ForeignKey, ...]) -> str:
     key = ", primary key" if column.primary_key else ""
     targets = [
-        f", refers to {foreign.target_table}.{foreign.target_column}"
+        f", refers to {foreign.target_table}.{foreign.target_column}".rstrip(".")
         for foreign in foreign_keys
         if foreign.column == column.name
     ]

@@ -17,4 +17,4 @@ def sample_rows(backend: Backend, arguments: Mapping[str, str], limits: Limits) 
     """
     (name,) = named_arguments(arguments, "table")
     sql = f"SELECT * FROM {quoted(table_named(backend, name).name)}"
-    return shown(backend.execute(sql, max_rows=limits.shown_rows), limits)
+    return shown(backend.execute(sql, max_rows=limits.tool_rows), limits)
