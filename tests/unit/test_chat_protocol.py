@@ -89,6 +89,11 @@ class TestReading:
         assert caught.value.outcome is CallOutcome.MALFORMED
         assert got in str(caught.value)
 
+    @pytest.mark.parametrize("sql", ["SELECT '</tool_call>'", "SELECT '<tool_call>' < 2 <b>c"])
+    def test_tags_in_an_argument_are_written_so_that_they_are_none(self, sql):
+        call = ToolCall("execute_sql", {"sql": sql})
+        assert CHAT.parse(CHAT.write(call)) == call
+
     def test_only_the_tools_it_was_given_can_be_called(self):
         few = Chat(tools=["execute_sql", "submit"])
         assert few.parse(CALL) == SELECT
