@@ -153,23 +153,25 @@ def number(value: float) -> str:
 
 
 def stacked_bar(parts: Mapping[str, float], unit: str = "") -> str:
-    """One bar of named shares, largest first; the amounts are told where they have a unit.
+    """One bar of named shares; the amounts are told where they have a unit.
 
-    "" when all of them are nothing.
+    The order is that of `parts`, and so are the colours: two bars with the same names agree. A
+    part of nothing is left out. "" when all of them are nothing.
     """
     total = sum(parts.values())
     if total <= 0:
         return ""
-    order = sorted(parts.items(), key=lambda part: -part[1])
+    places = {name: place % 8 for place, name in enumerate(parts)}
+    shown = {name: value for name, value in parts.items() if value > 0}
     bar = "".join(
-        f'<span class="s{place % 8}" style="width:{100 * value / total:.2f}%" '
+        f'<span class="s{places[name]}" style="width:{100 * value / total:.2f}%" '
         f'title="{escape(name)}"></span>'
-        for place, (name, value) in enumerate(order)
+        for name, value in shown.items()
     )
     keys = "".join(
-        f'<li><span class="swatch s{place % 8}"></span>{escape(name)} '
+        f'<li><span class="swatch s{places[name]}"></span>{escape(name)} '
         f"<b>{100 * value / total:.0f} %</b>{_amount(value, unit)}</li>"
-        for place, (name, value) in enumerate(order)
+        for name, value in shown.items()
     )
     return f'<div class="bar" aria-hidden="true">{bar}</div><ul class="keys">{keys}</ul>'
 

@@ -60,9 +60,9 @@ def kinds(attempts: Sequence[AttemptRecord]) -> dict[str, Kind]:
 
 
 def endings(attempts: Sequence[AttemptRecord]) -> dict[str, float]:
-    """The share of attempts by how they ended."""
+    """The share of attempts by how they ended, each `Ended` in turn; `attempts` are some."""
     ended = [attempt.ended for attempt in attempts]
-    return {str(how): ended.count(how) / len(ended) for how in Ended if how in ended}
+    return {str(how): ended.count(how) / len(ended) for how in Ended}
 
 
 def _means(steps: Sequence[StepRecord]) -> Iterator[tuple[str, float]]:

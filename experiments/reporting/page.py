@@ -229,7 +229,8 @@ def _time(folder: RunFolder) -> str:
         name.removeprefix("seconds_"): sum(line.get(name, 0.0) for line in lines) / len(lines)
         for name in names
     }
-    return _note("Mean per update.") + stacked_bar(parts, "s")
+    largest_first = dict(sorted(parts.items(), key=lambda part: -part[1]))
+    return _note("Mean per update.") + stacked_bar(largest_first, "s")
 
 
 def _configuration(folder: RunFolder) -> str:

@@ -150,6 +150,22 @@ def noisy(task, schema, draws):
     return [LOOK] * int(draws.integers(3)) + [answer]
 
 
+def test_no_two_chunks_share_their_draws(towns, towns_env, tmp_path):
+    seeds = []
+    with closing(TextPlayer(towns_env, scripted(noisy), 1)) as player:
+        for seed in (0, 1):
+
+            def noting(task_ids, group_size, temperature, drawn, on_done):
+                seeds.append(drawn)
+                return player(task_ids, group_size, temperature, drawn, on_done)
+
+            file = TranscriptFile(tmp_path / f"{seed}.jsonl")
+            attempt(towns, noting, Plan(samples=1, seed=seed, chunk=1), file)
+    assert len(seeds) == 12  # greedy and sampled, three chunks, two seeds
+    sampled = seeds[1::2]
+    assert len(set(sampled)) == 6
+
+
 def test_half_a_chunk_is_attempted_again(towns, towns_env, tmp_path):
     plan, file = Plan(chunk=2), TranscriptFile(tmp_path / "told.jsonl")
     with closing(TextPlayer(towns_env, scripted(noisy), 1)) as player:

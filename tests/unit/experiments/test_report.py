@@ -19,7 +19,14 @@ from experiments.evaluation import Plan, attempt, judge
 from experiments.players import TextPlayer
 from experiments.report import main, write_report
 from experiments.reporting.browser import browser_data, embedded, evenly
-from experiments.reporting.charts import Series, line_chart, number, running_mean, ticks
+from experiments.reporting.charts import (
+    Series,
+    line_chart,
+    number,
+    running_mean,
+    stacked_bar,
+    ticks,
+)
 from experiments.reporting.folder import RunFolder
 from experiments.reporting.kinds import KINDS, endings, kinds
 from experiments.transcripts import GroupRecord, TranscriptFile
@@ -288,6 +295,13 @@ def test_a_chart_of_nothing_is_nothing_and_of_one_value_has_a_range():
 )
 def test_numbers_are_short(value, said):
     assert number(value) == said
+
+
+def test_two_bars_with_the_same_names_have_the_same_colours():
+    one, other = stacked_bar({"a": 3, "b": 1}, "s"), stacked_bar({"a": 0, "b": 1})
+    assert '<span class="s0" style="width:75.00%"' in one and "3 s" in one
+    assert 's1" style="width:100.00%"' in other and "s0" not in other
+    assert stacked_bar({"a": 0}) == stacked_bar({}) == ""
 
 
 def test_places_are_even_and_keep_both_ends():
