@@ -4,8 +4,9 @@
 
 From every gold query, near misses and rewritten queries are made (see `sql_mutants`). Among those
 that `strict` accepts on the one database, the script counts how many it still accepts with 1, 2,
-... copies. Two cores, two minutes for the dev split. A near miss that is still accepted need not
-be wrong: some mean the same as the gold query.
+... copies, and with a witness (a copy made for the gold query) beside two copies. Two cores, some
+minutes for the dev split. A near miss that is still accepted need not be wrong: some mean the same
+as the gold query.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def main() -> None:
     """Print what each number of copies accepts, and what making and using them takes."""
     config = parse(Config)
     tasks = load_tasks(config.dataset, config.data_dir, config.split)[:: config.every]
-    accepted: defaultdict[tuple[str, str], Counter[int]] = defaultdict(Counter)
+    accepted: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     seconds: Seconds = defaultdict(float)
     for url, group in groupby(sorted(tasks, key=lambda task: task.database), _database):
         with closing(open_backend(url, Limits())) as database:
@@ -89,40 +90,50 @@ def _measure(
     task: Task,
     database: Backend,
     config: Config,
-    accepted: defaultdict[tuple[str, str], Counter[int]],
+    accepted: defaultdict[tuple[str, str], Counter[str]],
     seconds: Seconds,
 ) -> None:
-    """Count, for every submission, the numbers of copies that accept it."""
+    """Count, for every submission, the matchers that accept it."""
     try:
         golds = _golds(task.gold_sql[0], database, config, seconds)
     except GoldError:
         return
-    for submission in _submissions(golds[0][1], database):
+    for submission in _submissions(next(iter(golds.values()))[1], database):
         counts = accepted[submission.group, submission.rewrite]
-        for copies, (matcher, gold) in enumerate(golds):
+        for name, (matcher, gold) in golds.items():
             start = perf_counter()
             score = matcher(submission.sql, submission.table, gold, database, Limits())
-            seconds[f"judging with {copies}"] += perf_counter() - start
-            counts[copies] += score == 1.0
+            seconds[f"judging with {name}"] += perf_counter() - start
+            counts[name] += score == 1.0
         seconds["submissions"] += 1
+
+
+def _matchers(config: Config) -> dict[str, Strict]:
+    """0, 1, ... copies without a witness; and two copies with one."""
+    numbers = range(config.copies + 1)
+    alone = {f"{n} copies": Strict(variants=n, seed=config.seed, witness="never") for n in numbers}
+    return alone | {
+        "2 copies, a witness for empty golds": Strict(seed=config.seed),
+        "2 copies, a witness for all golds": Strict(seed=config.seed, witness="always"),
+    }
 
 
 def _golds(
     sql: str, database: Backend, config: Config, seconds: Seconds
-) -> list[tuple[Strict, Gold]]:
-    """Prepare the gold query for 0, 1, ... copies; the first ones are the same files for all."""
-    golds: list[tuple[Strict, Gold]] = []
-    for copies in range(config.copies + 1):
-        matcher = Strict(variants=copies, seed=config.seed)
+) -> dict[str, tuple[Strict, Gold]]:
+    """Prepare the gold query for every matcher; the first copies are the same files for all."""
+    golds: dict[str, tuple[Strict, Gold]] = {}
+    for name, matcher in _matchers(config).items():
         start = perf_counter()
-        golds.append((matcher, matcher.prepare(sql, database, Limits())))
-        seconds[f"preparing with {copies}"] += perf_counter() - start
+        golds[name] = (matcher, matcher.prepare(sql, database, Limits()))
+        seconds[f"preparing with {name}"] += perf_counter() - start
     seconds["golds"] += 1
+    seconds["empty golds"] += not next(iter(golds.values()))[1].table.rows
     return golds
 
 
 def _submissions(gold: Gold, database: Backend) -> Iterator[Submission]:
-    matcher = Strict(variants=0)
+    matcher = Strict(variants=0, witness="never")
     for group, rewrite, sql in _rewritten(gold):
         try:
             table = database.execute(sql, max_rows=Limits().compared_rows)
@@ -152,22 +163,23 @@ def _constant(gold: Gold) -> Iterator[tuple[str, str, str]]:
 
 
 def _report(
-    accepted: dict[tuple[str, str], Counter[int]], seconds: Seconds, config: Config
+    accepted: dict[tuple[str, str], Counter[str]], seconds: Seconds, config: Config
 ) -> None:
-    numbers = range(config.copies + 1)
-    print("| submission | rewrite | " + " | ".join(f"{n} copies" for n in numbers) + " |")
-    print("| --- | --- | " + "--- | " * len(numbers))
+    names = list(_matchers(config))
+    print("| submission | rewrite | " + " | ".join(names) + " |")
+    print("| --- | --- | " + "--- | " * len(names))
     for group in GROUPS:
         counts = {key: count for key, count in accepted.items() if key[0] == group}
         for (_, rewrite), count in sorted(counts.items()):
-            print(f"| {group} | {rewrite} | " + " | ".join(str(count[n]) for n in numbers) + " |")
+            print(f"| {group} | {rewrite} | " + " | ".join(str(count[n]) for n in names) + " |")
         total = sum(counts.values(), Counter())
-        print(f"| **{group}** | all | " + " | ".join(f"**{total[n]}**" for n in numbers) + " |")
-    print(f"\n{seconds['making'] / seconds['databases']:.3f} s per database for all copies")
-    for n in numbers:
-        prepared = seconds[f"preparing with {n}"] / seconds["golds"] * 1e6
-        judged = seconds[f"judging with {n}"] / seconds["submissions"] * 1e6
-        print(f"{n} copies: {prepared:,.0f} us per gold, {judged:,.0f} us per accepted submission")
+        print(f"| **{group}** | all | " + " | ".join(f"**{total[n]}**" for n in names) + " |")
+    print(f"\n{seconds['golds']:.0f} golds, {seconds['empty golds']:.0f} of them without rows")
+    print(f"{seconds['making'] / seconds['databases']:.3f} s per database for all copies")
+    for name in names:
+        prepared = seconds[f"preparing with {name}"] / seconds["golds"] * 1e6
+        judged = seconds[f"judging with {name}"] / seconds["submissions"] * 1e6
+        print(f"{name}: {prepared:,.0f} us per gold, {judged:,.0f} us per accepted submission")
 
 
 if __name__ == "__main__":

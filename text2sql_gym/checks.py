@@ -42,7 +42,7 @@ class Problem(StrEnum):
     TIMEOUT = "timeout"  # it exceeds the limit on steps or time
     TOO_LARGE = "too_large"  # its result is cut: more rows, cells or bytes than are compared
     UNREWARDED = "unrewarded"  # submitted as an answer, it does not match itself
-    EMPTY = "empty"  # no rows: any other query without rows is as right
+    EMPTY = "empty"  # no rows: many other queries have none either
     VOLATILE = "volatile"  # it reads the clock or draws random numbers
 
 

@@ -26,7 +26,8 @@ def judge(
     if result.table is None:
         return EpisodeOutcome.PREDICTED_ERROR
     for gold in episode.golds:
-        if matcher(call.arguments["sql"], result.table, gold, database, limits) >= 1.0:
+        proved = not (episode.task.empty_proves_nothing and gold.is_empty)
+        if proved and matcher(call.arguments["sql"], result.table, gold, database, limits) >= 1.0:
             return EpisodeOutcome.MATCH
     return EpisodeOutcome.MISMATCH if episode.golds else EpisodeOutcome.NO_GOLD
 

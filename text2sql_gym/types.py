@@ -48,6 +48,9 @@ class Task:
 
     `database` is a URL (``sqlite:///folder/shop.sqlite``) or a path to an SQLite file.
     `gold_sql` holds every accepted query; empty means inference on a question without gold.
+    `empty_proves_nothing` flags a task whose empty gold result any other query might have: an empty
+    answer is then right only if the matcher has also compared it on a database where the gold
+    query has rows.
     """
 
     task_id: str
@@ -58,6 +61,7 @@ class Task:
     difficulty: str = ""
     source: str = ""
     database_id: str = ""
+    empty_proves_nothing: bool = False
 
 
 @dataclass(frozen=True)

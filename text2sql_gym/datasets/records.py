@@ -117,6 +117,7 @@ def _task(record: Mapping[str, Any], where: str, number_id: str, folders: list[P
         difficulty=str(record.get("difficulty") or ""),
         source="records",
         database_id=db_id,
+        empty_proves_nothing=record.get("empty_proves_nothing") is True,
     )
 
 

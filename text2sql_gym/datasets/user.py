@@ -13,6 +13,7 @@ from text2sql_gym.errors import DatasetError
 from text2sql_gym.types import Task
 
 _REQUIRED = ("task_id", "database", "question")
+_NO_TEXT = ("gold_sql", "empty_proves_nothing")
 _KEYS = tuple(field.name for field in fields(Task))
 
 
@@ -21,7 +22,8 @@ def as_task(given: Task | Mapping[str, Any]) -> Task:
 
     A dict has the fields of `Task` as keys. Required are ``task_id``, ``database`` (a path or a
     URL) and ``question``. ``gold_sql`` is one text or a list of accepted texts, absent for a
-    question without gold. The database id defaults to the name of the database file.
+    question without gold; ``empty_proves_nothing`` is a bool. The database id defaults to the name
+    of the database file.
 
     Raises `DatasetError` naming a missing key, an unknown key with the nearest known one, or a
     value of the wrong type.
@@ -31,9 +33,13 @@ def as_task(given: Task | Mapping[str, Any]) -> Task:
     if not isinstance(given, Mapping):
         raise DatasetError(f"a task is a Task or a dict, got {type(given).__name__}")
     _check_keys(given)
-    texts = {key: _text(key, value) for key, value in given.items() if key != "gold_sql"}
+    texts = {key: _text(key, value) for key, value in given.items() if key not in _NO_TEXT}
     texts.setdefault("database_id", PurePath(texts["database"]).stem)
-    return Task(**texts, gold_sql=_golds(given.get("gold_sql")))
+    flag = given.get("empty_proves_nothing", False)
+    if not isinstance(flag, bool):
+        raise DatasetError(f"task: empty_proves_nothing must be true or false, got {flag!r}")
+    golds = _golds(given.get("gold_sql"))
+    return Task(**texts, gold_sql=golds, empty_proves_nothing=flag)
 
 
 def _check_keys(given: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from text2sql_gym.matching.strict import Strict
 
 MATCHERS: dict[str, Callable[[], Matcher]] = {
     "strict": Strict,
-    "strict_one_database": partial(Strict, variants=0),
+    "strict_one_database": partial(Strict, variants=0, witness="never"),
     "bird_ex": BirdEx,
     "spider_test_suite": SpiderTestSuite,
     "spider_test_suite_keep_distinct": partial(SpiderTestSuite, keep_distinct=True),

@@ -15,11 +15,19 @@ class Gold:
     """A gold query, its result, and whatever the matcher prepared once per database.
 
     `prepared` belongs to the matcher that made it (canonical rows, order keys, variants).
+    `rows_elsewhere` says whether the matcher also compares on another database where the gold
+    query has rows; without that, an empty result equals that of any query that finds nothing.
     """
 
     sql: str
     table: Table
     prepared: Any = None
+    rows_elsewhere: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no rows wherever the matcher looks."""
+        return not self.table.rows and not self.rows_elsewhere
 
 
 class Matcher(Protocol):

@@ -35,7 +35,8 @@ class Relation:
     """A table with its rows and what holds between them.
 
     `keys` are the declared sets of columns without repetition; `references` point to other
-    relations; `held` columns are referred to from elsewhere and keep their values.
+    relations; `held` columns are referred to from elsewhere and keep their values; `types` are
+    those declared.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Relation:
     keys: tuple[tuple[int, ...], ...] = ()
     references: tuple[Reference, ...] = ()
     held: frozenset[int] = frozenset()
+    types: tuple[str, ...] = ()
 
     def column(self, place: int) -> list[Cell]:
         """Return the cells of one column, top to bottom."""
@@ -61,6 +63,7 @@ class Relation:
 
 
 Database = Mapping[str, Relation]
+Change = Callable[[Relation], Relation]
 
 
 def thinned(database: Database, rng: random.Random) -> dict[str, Relation]:
@@ -68,16 +71,23 @@ def thinned(database: Database, rng: random.Random) -> dict[str, Relation]:
     return _finished({name: _thin(table, rng) for name, table in database.items()}, database, rng)
 
 
-def grown(database: Database, rng: random.Random) -> dict[str, Relation]:
-    """Fill small tables up to `_GROWN` rows, then change values and references."""
-    return _finished({name: _grow(table, rng) for name, table in database.items()}, database, rng)
+def grown(
+    database: Database, rng: random.Random, plant: Change | None = None
+) -> dict[str, Relation]:
+    """Fill small tables up to `_GROWN` rows, then change values, by `plant` too, and references."""
+    larger = {name: _grow(table, rng) for name, table in database.items()}
+    return _finished(larger, database, rng, plant)
 
 
-def _finished(database: Database, original: Database, rng: random.Random) -> dict[str, Relation]:
+def _finished(
+    database: Database, original: Database, rng: random.Random, plant: Change | None = None
+) -> dict[str, Relation]:
     changed = {
         name: _with_new_values(table, original[name], rng)
         for name, table in _without_orphans(database).items()
     }
+    if plant is not None:
+        changed = {name: plant(table) for name, table in changed.items()}
     return {
         name: _shuffled(_with_new_references(table, changed, rng), rng)
         for name, table in changed.items()

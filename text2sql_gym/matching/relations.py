@@ -48,7 +48,8 @@ def _relation(connection: sqlite3.Connection, name: str) -> Relation:
         if unique and all(part[2] in columns for part in parts):  # not an expression
             keys.append(tuple(columns.index(part[2]) for part in parts))
     rows = _sample(connection, quoted(name), ", ".join(map(quoted, columns)))
-    return Relation(name, columns, rows, tuple(dict.fromkeys(filter(None, keys))))
+    types = tuple(column[2] for column in info)
+    return Relation(name, columns, rows, tuple(dict.fromkeys(filter(None, keys))), types=types)
 
 
 def _sample(connection: sqlite3.Connection, table: str, columns: str) -> tuple[Row, ...]:

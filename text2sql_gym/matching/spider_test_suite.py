@@ -60,7 +60,8 @@ class SpiderTestSuite:
         )
         kept = gold_sql if self.keep_distinct else repaired(sql)
         shown = tables[0] if kept == gold_sql else run_gold(kept, database, limits)
-        return Gold(sql, shown, (tables, "order by" in gold_sql.lower()))
+        rows_elsewhere = any(table.rows for table in tables[1:])
+        return Gold(sql, shown, (tables, "order by" in gold_sql.lower()), rows_elsewhere)
 
     def __call__(
         self, sql: str, table: Table, gold: Gold, database: Backend, limits: Limits

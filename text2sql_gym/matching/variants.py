@@ -11,7 +11,7 @@ import sqlite3
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -19,12 +19,17 @@ from pathlib import Path
 from text2sql_gym.backends.sqlite_shared import at_last_close
 from text2sql_gym.matching.perturb import Database, grown, thinned
 from text2sql_gym.matching.relations import load, quoted
+from text2sql_gym.matching.witness import Literals, filled, planted, through_references
+
+Copies = OrderedDict[tuple[object, ...], tuple[Path, ...]]
+Make = Callable[[Database], Iterator[Database]]
 
 logger = logging.getLogger(__name__)
 
-_DATABASES = 256  # databases whose copies are kept
+_DATABASES = 256  # databases whose copies are kept, and gold queries whose witness is
 _lock = threading.RLock()  # a database may be dropped, and closed, while copies are made
-_made: OrderedDict[tuple[str, int, int, int, int, int], tuple[Path, ...]] = OrderedDict()
+_made: Copies = OrderedDict()
+_witnesses: Copies = OrderedDict()
 
 
 def variants_of(path: Path, count: int, seed: int) -> tuple[Path, ...]:
@@ -42,26 +47,51 @@ def variants_of(path: Path, count: int, seed: int) -> tuple[Path, ...]:
     a broken file): logged, never raised, because the matcher is still right without them, only less
     strict.
     """
+    return _kept(_made, path, (count, seed), lambda database: _perturbed(database, count, seed))
+
+
+def witness_of(path: Path, literals: Literals, seed: int) -> tuple[Path, ...]:
+    """Return a copy on which a query that compares columns with `literals` may find rows.
+
+    It is grown as those of `variants_of`, empty tables are filled, and more than half of the rows
+    of a table hold values that the query looks for. Kept, and empty, as there.
+    """
+
+    def made(database: Database) -> Iterator[Database]:
+        rng = random.Random(f"{seed}/witness")
+        wanted = through_references(database, literals)
+        yield grown(filled(database), rng, lambda table: planted(table, wanted, rng))
+
+    return _kept(_witnesses, path, (literals, seed), made)
+
+
+def _perturbed(database: Database, count: int, seed: int) -> Iterator[Database]:
+    for number in range(count):
+        yield (thinned, grown)[number % 2](database, random.Random(f"{seed}/{number}"))
+
+
+def _kept(
+    known: Copies, path: Path, what: tuple[object, ...], make: Make
+) -> tuple[Path, ...]:
+    """Return what is remembered of this state of the file, or make it now."""
     status = path.stat()
     # a forked process must not use copies that its parent may remove
-    key = (str(path), status.st_mtime_ns, status.st_size, count, seed, os.getpid())
+    key = (str(path), status.st_mtime_ns, status.st_size, *what, os.getpid())
     with _lock:
         # whoever cleans temporary folders may have been here
-        if key not in _made or not all(copy.exists() for copy in _made[key]):
-            _made[key] = _make(path, count, seed)
-            while len(_made) > _DATABASES:
-                _remove(_made.popitem(last=False)[1])
-        _made.move_to_end(key)
-        return _made[key]
+        if key not in known or not all(copy.exists() for copy in known[key]):
+            known[key] = _make(path, make)
+            while len(known) > _DATABASES:
+                _remove(known.popitem(last=False)[1])
+        known.move_to_end(key)
+        return known[key]
 
 
-def _make(path: Path, count: int, seed: int) -> tuple[Path, ...]:
+def _make(path: Path, make: Make) -> tuple[Path, ...]:
     copies: list[Path] = []
     try:
         statements, database = load(path)
-        for number in range(count):
-            rng = random.Random(f"{seed}/{number}")
-            changed = (thinned, grown)[number % 2](database, rng)
+        for number, changed in enumerate(make(database)):
             copies.append(_empty_file(f"-{number}-{path.stem}.sqlite"))
             _write(copies[-1], statements, changed)
     except (sqlite3.Error, OverflowError) as error:
@@ -80,9 +110,10 @@ def _forget() -> None:
     """Remove every copy this process made, and their folder."""
     process = os.getpid()
     with _lock:
-        mine = [key for key in _made if key[-1] == process]
-        for key in mine:
-            _remove(_made.pop(key))
+        mine = [(known, key) for known in (_made, _witnesses) for key in known]
+        mine = [(known, key) for known, key in mine if key[-1] == process]
+        for known, key in mine:
+            _remove(known.pop(key))
         if mine:
             shutil.rmtree(_folder(process), ignore_errors=True)
 

@@ -249,7 +249,8 @@ class TestStrictOnCopies:
 
     def test_an_empty_gold_result_is_judged_where_it_is_not_empty(self, school, judge):
         gold = "SELECT name FROM pupil WHERE grade > 8"
-        assert judge(Strict(variants=0), gold, "SELECT title FROM club WHERE 0", school) == 1.0
+        alone = Strict(variants=0, witness="never")
+        assert judge(alone, gold, "SELECT title FROM club WHERE 0", school) == 1.0
         assert judge(Strict(variants=4), gold, "SELECT title FROM club WHERE 0", school) == 0.0
         assert judge(Strict(variants=4), gold, gold + " ORDER BY 1", school) == 1.0
 
