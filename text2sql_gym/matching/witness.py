@@ -22,6 +22,7 @@ Literals = tuple[tuple[str, str, Cell], ...]
 _PLANTED = 0.6  # share of rows that get values the query looks for
 _FILLED = 12  # rows that an empty table gets
 _WRAPPERS = (exp.Paren, exp.Func, exp.Collate)  # between a column and what it is compared with
+_ANY = 7  # fits a column of any type
 _YEAR = re.compile(r"\d{4}(-\d\d)?")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
@@ -30,18 +31,28 @@ def literals_of(sql: str, schema: Schema) -> Literals:
     """Return the comparisons of columns with literals in a query for SQLite, in a fixed order.
 
     Beside a number stand its neighbours, beside a date one before and one after it, and a pattern
-    becomes a text that it matches. Empty for a query that sqlglot cannot read.
+    becomes a text that it matches. A column to group by, or one that an INTERSECT shows, is
+    compared with one arbitrary value, so that many rows have it. A name in double quotes that is
+    no column is a text, as in SQLite. Empty for a query that sqlglot cannot read.
     """
     tables: dict[str, object] = {
         table.name: {column.name: column.type for column in table.columns} for table in schema
     }
+    columns = {column.name.lower() for table in schema for column in table.columns}
     try:
-        tree = sqlglot.parse_one(sql, dialect="sqlite")
+        tree = sqlglot.parse_one(sql, dialect="sqlite").transform(_as_text, columns)
         tree = qualify(tree, schema=tables, dialect="sqlite", validate_qualify_columns=False)
         found = {one for scope in traverse_scope(tree) for one in _of_scope(scope)}
     except (SqlglotError, RecursionError):
         return ()
     return tuple(sorted(found, key=repr))
+
+
+def _as_text(node: exp.Expr, columns: set[str]) -> exp.Expr:
+    """A literal in place of a quoted name that is no column."""
+    bare = isinstance(node, exp.Column) and not node.table and node.this.args.get("quoted")
+    unknown = bare and node.name.lower() not in columns
+    return exp.Literal.string(node.name) if unknown else node
 
 
 def _of_scope(scope: Scope) -> Iterator[tuple[str, str, Cell]]:
@@ -54,6 +65,8 @@ def _of_scope(scope: Scope) -> Iterator[tuple[str, str, Cell]]:
 
 def _compared_with(column: exp.Expr) -> Iterator[Cell]:
     """The values that make a comparison of the column true, or just not."""
+    if isinstance(column.parent, exp.Group) or _is_intersected(column):
+        yield _ANY
     node = column
     while isinstance(node.parent, _WRAPPERS) and not isinstance(node.parent, exp.Connector):
         node = node.parent
@@ -67,6 +80,11 @@ def _compared_with(column: exp.Expr) -> Iterator[Cell]:
         if operand is not node:
             value = _value(operand)
             yield from _near(value, pattern=pattern, wrapped=node is not column)
+
+
+def _is_intersected(column: exp.Expr) -> bool:
+    shown = column.parent.parent if isinstance(column.parent, exp.Alias) else column.parent
+    return isinstance(shown, exp.Select) and isinstance(shown.parent, exp.Intersect)
 
 
 def _value(operand: exp.Expr) -> Cell:
