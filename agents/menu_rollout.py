@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from agents.policies.menu import Choice, MenuNetwork
+from agents.policies.menu import Choice, Chooser
 from agents.rollout import record_step
 from agents.types import Completion, Ended, Group, Step, Trajectory
 from text2sql_gym.rewards.schema_linking import SchemaItems, schema_score
@@ -32,12 +32,14 @@ Script = Callable[[Menu, np.random.Generator], Sequence[int]]
 class MenuStep(Step):
     """A turn that was chosen from a menu: its one token is the number of the action.
 
-    `features_AF` is what the policy saw. Signals: "information_gain" (of the chance that the
+    `features_AF` is what the policy saw, `before` the environment's state then (`info["state"]`).
+    Signals: "information_gain" (of the chance that the
     policy, made to answer, is right), "grounding", "schema_reward" and "schema_phase" (of
     proposals), and "greedy" where it was asked for.
     """
 
     features_AF: npt.NDArray[np.float32]
+    before: str
 
 
 @dataclass
@@ -63,8 +65,8 @@ class _Attempt:
         completion = Completion((action,), (logprob,), self.env.turn(action))
         observation, _, terminated, truncated, info = self.env.step(action)
         step = record_step((), completion, info["answer"], info, self.env.base)
-        key = before["menu_state"]
-        self.steps.append(MenuStep(**{**vars(step), "state_key": key}, features_AF=features_AF))
+        plain = {**vars(step), "state_key": before["menu_state"]}
+        self.steps.append(MenuStep(**plain, features_AF=features_AF, before=before["state"]))
         self.chances.append(chance)
         self.features_AF, self.info = observation.reshape(-1, FEATURES), info
         if terminated or truncated:
@@ -72,7 +74,7 @@ class _Attempt:
 
 
 class MenuCollector:
-    """Runs episodes of a `MenuNetwork`; owns one environment per attempt of a batch.
+    """Runs episodes of a `Chooser`; owns one environment per attempt of a batch.
 
     The draws of an attempt depend on `seed` and its number alone. `schema_mode` says how
     proposals are scored for "schema_reward": a name in `schema_score`'s modes.
@@ -91,7 +93,7 @@ class MenuCollector:
 
     def collect(
         self,
-        network: MenuNetwork,
+        network: Chooser,
         task_ids: Sequence[str],
         group_size: int,
         seed: int,
@@ -125,7 +127,7 @@ class MenuCollector:
         ]
 
     def demonstrate(
-        self, script: Script, network: MenuNetwork, task_ids: Sequence[str], seed: int
+        self, script: Script, network: Chooser, task_ids: Sequence[str], seed: int
     ) -> list[Trajectory]:
         """Return one attempt per task in which a script chooses."""
         attempts = self._open(task_ids, 1, seed)
@@ -145,7 +147,7 @@ class MenuCollector:
             attempts.append(_Attempt(env, observation.reshape(-1, FEATURES), info, uniform_T))
         return attempts
 
-    def _play(self, network: MenuNetwork, attempts: Sequence[_Attempt], sampled: bool) -> None:
+    def _play(self, network: Chooser, attempts: Sequence[_Attempt], sampled: bool) -> None:
         """Let every attempt take its next turn until all have ended."""
         running = list(attempts)
         while running:
@@ -169,7 +171,7 @@ class MenuCollector:
 
     def _add_greedy(
         self,
-        network: MenuNetwork,
+        network: Chooser,
         trajectories: list[Trajectory],
         task_ids: Sequence[str],
         group_size: int,
@@ -189,7 +191,7 @@ class MenuCollector:
             )
 
 
-def _choose(network: MenuNetwork, running: Sequence[_Attempt], sampled: bool) -> Choice:
+def _choose(network: Chooser, running: Sequence[_Attempt], sampled: bool) -> Choice:
     """Choose for all; an attempt with a forced action takes that, with its own probability."""
     features_NAF = np.stack([attempt.features_AF for attempt in running])
     right_N = np.array([attempt.env.menu.right_action for attempt in running])

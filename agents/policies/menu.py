@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,23 @@ class Choice(NamedTuple):
     action_N: npt.NDArray[np.int64]
     logprob_N: FloatArray
     chance_N: FloatArray
+
+
+class Chooser(Protocol):
+    """What a rollout asks of a policy over menus."""
+
+    def choose(
+        self,
+        features_NAF: npt.NDArray[np.float32],
+        right_N: npt.NDArray[np.int64],
+        uniform_N: FloatArray | None,
+        forced_N: npt.NDArray[np.int64],
+    ) -> Choice:
+        """Choose an action in each state, by one number in [0, 1) each; greedily without.
+
+        Where `forced_N` is not negative it is the choice. `right_N` numbers the submission of the
+        right candidate; it serves the measurement `chance_N` only.
+        """
 
 
 class MenuNetwork(nn.Module):
@@ -61,11 +78,7 @@ class MenuNetwork(nn.Module):
         uniform_N: FloatArray | None,
         forced_N: npt.NDArray[np.int64],
     ) -> Choice:
-        """Choose an action in each state, by one number in [0, 1) each; greedily without.
-
-        Where `forced_N` is not negative it is the choice. `right_N` numbers the submission of the
-        right candidate; it serves the measurement `chance_N` only.
-        """
+        """Choose as `Chooser` says."""
         inputs = torch.from_numpy(features_NAF)
         logprobs_NA = self(inputs).double().numpy()
         chance_NA = np.exp(logprobs_NA)

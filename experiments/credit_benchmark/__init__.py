@@ -1,0 +1,1 @@
+"""The benchmark of credit assignment: what is run, how, and what is made of the results."""

@@ -1,0 +1,124 @@
+"""What is compared: variants of estimators, read from a config file or listed by name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agents.credit import ESTIMATORS, Estimator
+from agents.menu_rollout import SIGNALS
+from text2sql_gym.registry import lookup
+
+BASELINES = ("sb3_ppo", "sb3_maskable_ppo")
+"""Independent baselines: algorithms of stable-baselines3 and sb3-contrib; menu tier only."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One competitor.
+
+    name         what tables call it
+    estimator    a name in `ESTIMATORS` or `BASELINES`
+    options      hyperparameters of the estimator, the others at their defaults
+    rewards      what the environment pays: a scheme's name, or its fields
+    schema_mode  how proposed schemas are scored for estimators that ask for it
+    """
+
+    name: str
+    estimator: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    rewards: str | Mapping[str, Any] = "finestep"
+    schema_mode: str = "total_match"
+
+    def __post_init__(self) -> None:
+        if self.estimator not in BASELINES:
+            self.build()  # refuses a wrong name or hyperparameter now, not after an hour
+
+    def build(self) -> Estimator:
+        """The estimator."""
+        return lookup(ESTIMATORS, self.estimator, "estimator")(**self.options)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The signals that the estimator asks for; none for a baseline."""
+        return () if self.estimator in BASELINES else tuple(getattr(self.build(), "needs", ()))
+
+
+@dataclass(frozen=True)
+class Study:
+    """A comparison: a name for its files, what it asks, and its competitors.
+
+    `seeds` overrides the number of seeds asked for on the command line; 0 leaves it.
+    """
+
+    name: str
+    title: str
+    variants: tuple[Variant, ...]
+    seeds: int = 0
+
+    def __post_init__(self) -> None:
+        names = [variant.name for variant in self.variants]
+        if len(set(names)) < len(names) or not names:
+            raise ValueError(f"{self.name}: expected variants with names of their own, got {names}")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One run: all that its result follows from."""
+
+    tier: str
+    variant: Variant
+    rate: float
+    seed: int
+    settings: Mapping[str, Any]
+    revision: int = 1
+    """raised whenever the same spec would give other numbers"""
+
+    @property
+    def key(self) -> str:
+        """A hash of everything but the name of the variant."""
+        content = asdict(self)
+        del content["variant"]["name"]
+        text = json.dumps(content, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def closed_form() -> tuple[str, ...]:
+    """The estimators that need no learned model."""
+    return tuple(
+        name for name, build in ESTIMATORS.items()
+        if set(getattr(build, "needs", ("?",))) <= SIGNALS
+    )
+
+
+def named(names: Sequence[str]) -> Study:
+    """The study that compares estimators and baselines with their defaults."""
+    return Study(
+        "estimators", "All estimators with their defaults", tuple(Variant(n, n) for n in names)
+    )
+
+
+def read_study(file: Path) -> Study:
+    """Read a study from TOML: ``title``, optional ``seeds``, and ``[[variants]]``.
+
+    A field that a variant leaves out is that of the first variant, except its name and options.
+    Raises ValueError naming the file and what is wrong in it.
+    """
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        given = list(content["variants"])
+        variants = tuple(_variants(given))
+        return Study(file.stem, content["title"], variants, content.get("seeds", 0))
+    except (OSError, tomllib.TOMLDecodeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"{file}: {type(error).__name__}: {error}") from error
+
+
+def _variants(given: Sequence[Mapping[str, Any]]) -> Iterable[Variant]:
+    shared = {key: given[0][key] for key in ("estimator", "rewards") if key in given[0]}
+    for fields in given:
+        yield Variant(**{**shared, **fields})
