@@ -77,10 +77,9 @@ class Config:
         """What is compared."""
         if self.config is not None:
             return read_study(self.config)
-        names = self.estimators.split(",") if self.estimators else list(closed_form())
-        if not self.estimators and self.tier == "menu":
-            names += BASELINES
-        return named(names)
+        if self.estimators:
+            return named("chosen", self.estimators.split(","))
+        return named("estimators", [*closed_form(), *(BASELINES if self.tier == "menu" else ())])
 
 
 class Bench:

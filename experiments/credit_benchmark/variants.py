@@ -96,11 +96,10 @@ def closed_form() -> tuple[str, ...]:
     )
 
 
-def named(names: Sequence[str]) -> Study:
-    """The study that compares estimators and baselines with their defaults."""
-    return Study(
-        "estimators", "All estimators with their defaults", tuple(Variant(n, n) for n in names)
-    )
+def named(study: str, names: Sequence[str]) -> Study:
+    """The study of that name, of estimators and baselines with their defaults."""
+    variants = tuple(Variant(name, name) for name in names)
+    return Study(study, f"{study.capitalize()} with their defaults", variants)
 
 
 def read_study(file: Path) -> Study:
