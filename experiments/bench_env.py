@@ -19,7 +19,7 @@ import random
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -224,16 +224,19 @@ def vector(path: Path, config: Config, scripts: Scripts) -> Record:
 
 
 def memory(path: Path, config: Config, scripts: Scripts) -> Iterator[Record]:
-    """Yield the resident megabytes of this process after each tenth of the episodes."""
+    """Yield the resident megabytes of this process after each tenth of the episodes.
+
+    The tasks stay the same, as in training; every trial statement is new.
+    """
     part = max(1, config.soak_episodes // 10)
-    hold = contestants.own_environment(path, scripts.take("light", 1))
-    hold.reset()
-    for number in range(10):
-        batch = scripts.take("light", part)
-        with closing(contestants.own_environment(path, batch)) as env:
+    tasks = scripts.take("light", part)
+    with closing(contestants.own_environment(path, tasks)) as env:
+        for number in range(10):
+            others = scripts.take("light", part)
+            pairs = zip(tasks, others, strict=True)
+            batch = [replace(task, trials=other.trials) for task, other in pairs]
             contestants.play_own(env, batch)
-        yield {"episodes": (number + 1) * part, "mb": round(contestants.resident_mb(), 1)}
-    hold.close()
+            yield {"episodes": (number + 1) * part, "mb": round(contestants.resident_mb(), 1)}
 
 
 def tables(record: Record) -> Iterator[str]:
