@@ -39,7 +39,7 @@ EPISODES = """
 
     def play(envs, make):
         task = {"task_id": "t", "database": path, "question": "?", "gold_sql": GOLD}
-        env = make(tasks=[task], limits={"seconds": 0.3})
+        env = make(tasks=[task], limits={"seconds": 30.0, "vm_steps": 3_000_000})
         yield state()
         actions = [FineStep.call("", ENDLESS), FineStep.call("", "SELECT trim(Name) FROM Customer"),
                    FineStep.answer("", GOLD)]
