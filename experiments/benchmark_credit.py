@@ -53,7 +53,7 @@ class Config:
 
     tier: str = option("menu", "menu (a small network) or lm (a small language model)")
     config: Path | None = option(None, "a study: TOML with variants, see experiments/configs/")
-    estimators: str = option("", "names, comma-separated; default: closed-form ones and baselines")
+    estimators: str = option("", "names, comma-separated; default: those without models, baselines")
     seeds: int = option(10, "runs of every variant; a study may ask for another number")
     rates: str = option("1e-3,3e-3,1e-2", "learning rates to choose from")
     sweep_seeds: int = option(1, "runs per rate that choose it")

@@ -1,7 +1,9 @@
 """What happens after which action, remembered: rollouts from the middle of menu episodes.
 
 The environment answers alike each time, so a transition that was taken once need not be taken
-again. A node is put back by `info["state"]`.
+again. A node is put back by `info["state"]`. Episodes at a task that have come to the same
+features, turns left included, by different ways share a node: what a policy does from there on,
+and whether it succeeds, depends on nothing else.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ class MenuTree:
     def __init__(self, env: ActionMenu) -> None:
         self._env = env
         self._roots: dict[str, Node] = {}
-        self._nodes = 0
+        self._known: dict[tuple[str, bytes, float | None], Node] = {}
         self.turns = 0
 
     def close(self) -> None:
@@ -51,8 +53,8 @@ class MenuTree:
 
     def node(self, task_id: str, actions: Sequence[int] = ()) -> Node:
         """The situation after these actions. Raises ValueError for actions after an end."""
-        if self._nodes > _MOST:
-            self._roots, self._nodes = {}, 0
+        if len(self._known) > _MOST:
+            self._roots, self._known = {}, {}
         if task_id not in self._roots:
             self._roots[task_id] = self._made(*self._env.reset(options={"task_id": task_id}), False)
         node = self._roots[task_id]
@@ -74,10 +76,12 @@ class MenuTree:
     def _made(
         self, observation: npt.NDArray[np.float32], info: dict[str, Any], ended: bool
     ) -> Node:
-        self._nodes += 1
         success = float(info["outcome"] == EpisodeOutcome.MATCH) if ended else None
-        features_AF = observation.reshape(-1, FEATURES)
-        return Node(info["state"], features_AF, self._env.menu.right_action, success)
+        node = Node(
+            info["state"], observation.reshape(-1, FEATURES), self._env.menu.right_action, success
+        )
+        key = (info["task_id"], node.features_AF.tobytes(), success)
+        return self._known.setdefault(key, node)
 
 
 class MenuContinuations:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from agents.learned.menu import MenuSignals
 from agents.losses import Objective
 from agents.menu_rollout import MenuCollector
 from agents.menu_trainer import MenuTrainer, imitate
@@ -176,7 +177,9 @@ def _train(spec: Spec, arena: Arena) -> dict[str, Any]:
     optimization = Optimization(
         spec.rate, minibatches=settings.minibatches, token_budget=1_000_000
     )
-    trainer = MenuTrainer(network, spec.variant.build(), Objective(), optimization)
+    estimator = spec.variant.build()
+    trainer = MenuTrainer(network, estimator, Objective(), optimization)
+    signals = MenuSignals.for_estimator(estimator, network, arena.make_env)
     curve, extra = Curve(arena), 0
     curve.add(0, network)
     begin = time.process_time()
@@ -190,12 +193,19 @@ def _train(spec: Spec, arena: Arena) -> dict[str, Any]:
             branches="trees" in needs,
         )
         extra += settings.tasks * ("greedy" in needs)
-        trainer.update(groups)
+        trainer.update(signals(groups))
         last = update == settings.updates
         if update % settings.evaluate_every == 0 or last:
             curve.add(update * settings.tasks * settings.group_size, network, last=last)
     spent = time.process_time() - begin
-    return {**curve.as_dict(), "extra_episodes": extra, "train_cpu_seconds": round(spent, 2)}
+    signals.close()
+    rollouts = {f"rollout_{name}": count for name, count in signals.cost.items() if count}
+    return {
+        **curve.as_dict(),
+        "extra_episodes": extra,
+        **rollouts,
+        "train_cpu_seconds": round(spent, 2),
+    }
 
 
 def warm_network(arena: Arena) -> MenuNetwork:

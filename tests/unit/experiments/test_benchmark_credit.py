@@ -185,6 +185,16 @@ class TestRuns:
         row = run(spec(name))
         assert 0.0 <= row["final"]["ex"] <= 1.0 and set(row["final"]["grades"])
 
+    @pytest.mark.parametrize("name", ["gae", "spa", "reward_sql", "pav"])
+    def test_every_estimator_with_learned_signals_can_be_run_and_says_what_they_cost(
+        self, tiny, name
+    ):
+        row = run(spec(name))
+        assert 0.0 <= row["final"]["ex"] <= 1.0
+        rolls_out = name in ("reward_sql", "pav")
+        assert (row.get("rollout_choices", 0) > 0) == rolls_out
+        assert (row.get("rollout_turns", 0) > 0) == rolls_out
+
     @pytest.mark.parametrize("name", ["sb3_ppo", "sb3_maskable_ppo"])
     def test_an_independent_baseline_gives_a_row_like_the_others(self, tiny, name):
         pytest.importorskip("sb3_contrib")
