@@ -244,14 +244,15 @@ class TestWhatDoesNotFit:
         with pytest.raises(StateError, match="another task "):
             restore(make(tasks=other), info["state"])
 
-    def test_a_changed_database_is_found_out(self, make, tmp_path):
+    @pytest.mark.parametrize("task_id", ["count", "free"])
+    def test_a_changed_database_is_found_out(self, make, tmp_path, task_id):
         path = write(tmp_path / "shop.sqlite")
         env = make(tasks=tasks_over(path))
-        start(env)
+        start(env, task_id)
         _, _, _, _, info = env.step(ACTIONS[2])
         env.close()
         write(path, ["Oslo"])
-        with pytest.raises(StateError, match="'count'.*the database has changed"):
+        with pytest.raises(StateError, match=f"'{task_id}'.*the database has changed"):
             restore(make(tasks=tasks_over(path)), info["state"])
 
     @pytest.mark.parametrize("state", ["", "hello", None, 7, {"task_id": "count"}, "[]\nx"])

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from text2sql_gym.backends import open_backend
-from text2sql_gym.backends.beside import Answers, Beside
+from text2sql_gym.backends.beside import Answers, Beside, Pending
 from text2sql_gym.backends.sqlite import SqliteBackend
 from text2sql_gym.backends.worker_pool import worker_pool
 from text2sql_gym.env import Text2SQLEnv
@@ -249,8 +249,10 @@ class TestSomeAtATime:
 
     def test_a_draw_is_made_once_however_often_its_turn_is_tried(self, make, singles):
         envs = make(limits={**LIMITS, "sql_characters": 19_999})  # its golds are not known yet
-        envs.reset(seed=[9, 8, 7])
-        for seed, env in zip([9, 8, 7], singles, strict=True):
+        env = singles[0]
+        seeds = [s for s in range(40) if env.reset(seed=s)[1]["task_id"] != "long"][:3]
+        envs.reset(seed=seeds)
+        for seed, env in zip(seeds, singles, strict=True):
             env.reset(seed=seed)
         for _ in range(8):
             drawn = envs.reset()[1]["task_id"]
@@ -308,6 +310,46 @@ class TestSomeAtATime:
         with pytest.raises(StateError) as caught:
             other.reset(options={"state": [states[0], "hello"]})
         assert caught.value.__notes__ == ["in environment 1 of the vector"]
+
+
+class TestBeside:
+    def test_an_environment_of_the_vector_waits_when_it_is_used_alone(self, make, singles):
+        envs = make()
+        envs.reset(seed=1)
+        singles[0].reset(seed=1)
+        action = FineStep.call("", "SELECT trim(city) AS alone FROM sale")
+        assert envs.unwrapped.envs[0].step(action) == singles[0].step(action)
+
+    def test_a_long_statement_is_awaited_once_per_number_of_rows(self, shop):
+        with closing(open_backend(shop, Limits(**LIMITS))) as database:
+            beside = Beside(database, Answers(Limits(**LIMITS)))
+            sql = f"{LONG_COUNT} UNION ALL SELECT length(trim(city)) FROM sale"
+            for max_rows in (1, 3, 1):
+                table = database.execute(sql, max_rows=max_rows)
+                while True:
+                    try:
+                        assert beside.execute(sql, max_rows=max_rows) == table
+                        break
+                    except Pending as pending:
+                        pending.statement.result()
+                assert len(table.rows) == max_rows
+
+    def test_statements_of_dropped_turns_do_not_hold_up_others(self, shop, tasks, monkeypatch):
+        monkeypatch.setenv("TEXT2SQL_WORKERS", "1")
+        limits = {"vm_steps": 10**12, "seconds": 600.0, "memory_mb": 264}
+        with closing(open_backend(shop, Limits(**limits))) as other:
+            envs = Text2SQLVectorEnv(3, tasks=tasks, limits=limits)
+            envs.reset(options={"task_id": "free"})
+            assert other.execute(CITIES, max_rows=9).rows  # a worker has started
+            for env_id in range(3):
+                sql = ENDLESS.replace("SELECT 1", f"SELECT {env_id}")
+                envs.submit(env_id, FineStep.call("", sql))
+            pool = worker_pool("sqlite", 264)
+            while not pool.pids(busy=True):
+                threading.Event().wait(0.001)
+            envs.close()
+            os.kill(pool.pids(busy=True)[0], 9)
+            assert other.execute(LONG_COUNT, max_rows=1).rows == ((4,),)
 
 
 class TestDuckDB:
