@@ -77,7 +77,7 @@
     make("span", { class: "said" }, make("b", {}, attempt.name), " ",
       make("span", { class: isRight(attempt) ? "match" : "miss" },
         attempt.outcome.replaceAll("_", " ")),
-      make("small", {}, ` ${attempt.steps.length} turns`)),
+      make("small", {}, ` ${attempt.steps.length} turn${attempt.steps.length === 1 ? "" : "s"}`)),
     strips(group, place))));
 
   const badges = (step) => {
@@ -137,10 +137,14 @@
     frame.replaceChildren(make("p", { class: "note" }, "This run has no transcripts yet."));
     return;
   }
-  // Begin where there is most to see: a trained group whose attempts differ.
-  const start = sources.findIndex((source) => source.groups.some(
-    (group) => isMixed(group) && Object.keys(group.credit).length));
-  state.source = Math.max(0, start);
-  const first = sources[state.source].groups.findIndex(isMixed);
-  show({ group: Math.max(0, first) });
+  // Begin where there is most to see: where FineStep's credit differs most within one attempt,
+  // in a group that was trained on if there is one.
+  const candidates = sources.flatMap((one, source) => one.groups.flatMap((group, place) =>
+    (group.credit.FineStep ?? []).flatMap((credit, member) => (credit.length
+      ? [{ source, group: place, attempt: member, trained: one.name.startsWith("update"),
+        spread: Math.max(...credit) - Math.min(...credit) }]
+      : []))));
+  candidates.sort((one, other) => other.trained - one.trained || other.spread - one.spread);
+  const { source = 0, group = 0, attempt = 0 } = candidates[0] ?? {};
+  show({ source, group, attempt });
 })();
