@@ -31,6 +31,14 @@ def answer_digest(turn: Turn) -> str:
     return _digest(*sorted(map(_row, turn.result.table.rows)))
 
 
+def state_digest(context_ids: tuple[int, ...]) -> str:
+    """A digest of what the policy was last shown: the prompt, or the answer to its last turn.
+
+    GiGPO's anchor: turns after the same answer are taken to be in the same state.
+    """
+    return _digest(",".join(map(str, context_ids)))
+
+
 def _row(row: Row) -> str:
     return repr(tuple(map(_canonical, row)))
 

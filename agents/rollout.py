@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.chat import Chat
-from agents.digests import answer_digest, shown_digest
+from agents.digests import answer_digest, shown_digest, state_digest
 from agents.policies.base import Policy
 from agents.stopwatch import Stopwatch
 from agents.types import Completion, Ended, Group, Step, Trajectory
@@ -169,6 +169,7 @@ def record_step(
         arguments=turn.call.arguments if turn.call else {},
         shown=shown_digest(turn),
         answer=answer_digest(turn),
+        state_key=state_digest(context_ids),
     )
 
 

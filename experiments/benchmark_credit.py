@@ -1,15 +1,17 @@
 """Compare credit estimators: same warm start, tasks, seeds and number of episodes for all.
 
-    python experiments/benchmark_credit.py                                      # every estimator
+    python experiments/benchmark_credit.py                                    # every estimator
     python experiments/benchmark_credit.py --config experiments/configs/finestep.toml
     python experiments/benchmark_credit.py --estimators grpo,gigpo --seeds 3
-    python experiments/benchmark_credit.py --quick                              # minutes, two cores
+    python experiments/benchmark_credit.py --quick                            # minutes, two cores
+    python experiments/benchmark_credit.py --tier lm --estimators finestep,grpo --seeds 5
 
 First every estimator's learning rate is chosen from `--rates` on seeds of their own, in the same
 way for all; then every seed is run. A finished run is a file, so the command can be stopped and
 repeated: it goes on where it was. Results go to experiments/results/benchmark_credit/ (JSONL),
 tables and plots to docs/. Needs the extra ``bench``, and ``sb3`` for the independent baselines. The
-full menu tier takes about 15 minutes of one core.
+full menu tier takes about 15 minutes of one core; a run of the language-model tier takes as long as
+train_finestep.py without its warm start, which is made once and shared.
 """
 
 from __future__ import annotations
@@ -79,7 +81,8 @@ class Config:
             return read_study(self.config)
         if self.estimators:
             return named("chosen", self.estimators.split(","))
-        return named("estimators", [*closed_form(), *(BASELINES if self.tier == "menu" else ())])
+        fitting = closed_form(TIERS[self.tier].signals)
+        return named("estimators", [*fitting, *(BASELINES if self.tier == "menu" else ())])
 
 
 class Bench:
@@ -134,7 +137,7 @@ class Bench:
 
 def run_and_write(spec: Spec, file: Path) -> str:
     """Run, and write the result whole or not at all; return its key."""
-    row = TIERS[spec.tier].run(spec)
+    row = TIERS[spec.tier].run(spec, file.parent)
     partial = file.with_suffix(f".{os.getpid()}")
     partial.write_text(json.dumps(row), encoding="utf-8")
     os.replace(partial, file)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -146,8 +147,8 @@ class Curve:
         }
 
 
-def run(spec: Spec) -> dict[str, Any]:
-    """Warm start, train, evaluate; return the result as JSON values."""
+def run(spec: Spec, folder: Path | None = None) -> dict[str, Any]:
+    """Warm start, train, evaluate; return the result as JSON values. Nothing needs a folder."""
     torch.set_num_threads(1)
     begin, cpu = time.perf_counter(), time.process_time()
     arena = Arena(spec)

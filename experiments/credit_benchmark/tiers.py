@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from experiments.credit_benchmark import menu_tier
+from agents import menu_rollout
+from experiments.credit_benchmark import lm_tier, menu_tier
 from experiments.credit_benchmark.menu_tier import MenuSettings
 from experiments.credit_benchmark.variants import Spec
 
 
 @dataclass(frozen=True)
 class Tier:
-    """How runs of a tier are made."""
+    """How runs of a tier are made; `run` gets a folder for what it has to keep."""
 
-    run: Callable[[Spec], dict[str, Any]]
+    run: Callable[[Spec, Path], dict[str, Any]]
     settings: Mapping[str, Any]
     quick: Mapping[str, Any]
+    signals: frozenset[str]
 
 
 TIERS: dict[str, Tier] = {
-    "menu": Tier(menu_tier.run, MenuSettings().as_dict(), MenuSettings(updates=16).as_dict()),
+    "menu": Tier(
+        menu_tier.run,
+        MenuSettings().as_dict(),
+        MenuSettings(updates=16).as_dict(),
+        menu_rollout.SIGNALS,
+    ),
+    "lm": Tier(lm_tier.run, lm_tier.FULL.as_dict(), lm_tier.QUICK.as_dict(), lm_tier.SIGNALS),
 }

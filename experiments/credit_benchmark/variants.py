@@ -88,11 +88,11 @@ class Spec:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def closed_form() -> tuple[str, ...]:
-    """The estimators that need no learned model."""
+def closed_form(signals: frozenset[str] = SIGNALS) -> tuple[str, ...]:
+    """The estimators that need no learned model, only these signals: those of menus by default."""
     return tuple(
         name for name, build in ESTIMATORS.items()
-        if set(getattr(build, "needs", ("?",))) <= SIGNALS
+        if set(getattr(build, "needs", ("?",))) <= signals
     )
 
 

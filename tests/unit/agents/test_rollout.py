@@ -2,6 +2,7 @@
 
 import pytest
 from agents.batch import token_rows
+from agents.digests import state_digest
 from agents.policies.transformers import Sampling, TransformersPolicy
 from agents.rollout import Collector
 from agents.types import Completion, Ended, Group, Trajectory
@@ -275,3 +276,9 @@ def test_an_attempt_without_a_turn_cannot_be_credited():
     empty = Trajectory("task", "easy", (), Ended.TOKEN_LIMIT, "no_submission")
     with pytest.raises(ValueError, match="attempt 0: expected at least one step"):
         Group("task", (empty,)).signals()
+
+
+def test_turns_after_the_same_answer_are_in_the_same_state_and_no_others():
+    prompt, answer = (1, 23), (4,)
+    assert state_digest(prompt) == state_digest((1, 23)) != state_digest((12, 3))
+    assert state_digest(answer) != state_digest(prompt) and state_digest(()) != ""

@@ -13,7 +13,7 @@ pytest.importorskip("matplotlib")
 from agents.menu_rollout import SIGNALS  # noqa: E402
 from experiments import benchmark_credit  # noqa: E402
 from experiments.benchmark_credit import _best, main, run_and_write  # noqa: E402
-from experiments.credit_benchmark import menu_tier  # noqa: E402
+from experiments.credit_benchmark import lm_tier, menu_tier  # noqa: E402
 from experiments.credit_benchmark.menu_tier import Arena, MenuSettings, run  # noqa: E402
 from experiments.credit_benchmark.page import improvement, read_rows  # noqa: E402
 from experiments.credit_benchmark.statistics import (  # noqa: E402
@@ -137,7 +137,7 @@ def databases(tmp_path_factory):
 def tiny(tmp_path, monkeypatch, databases):
     """The command line with a small menu tier; returns a function of further flags."""
     settings = TINY.as_dict()
-    monkeypatch.setitem(TIERS, "menu", Tier(run, settings, settings))
+    monkeypatch.setitem(TIERS, "menu", Tier(run, settings, settings, SIGNALS))
 
     def call(*flags):
         folders = ("runs", "results", "docs")
@@ -223,10 +223,10 @@ class TestCommand:
         assert len(swept) == 4 and not {row["seed"] for row in swept} & {0, 1}
         page = (folder / "docs" / "benchmark.md").read_text(encoding="utf-8")
 
-        def refuse(spec):
+        def refuse(spec, folder):
             raise AssertionError("it was run already")
 
-        monkeypatch.setitem(TIERS, "menu", Tier(refuse, TINY.as_dict(), TINY.as_dict()))
+        monkeypatch.setitem(TIERS, "menu", Tier(refuse, TINY.as_dict(), TINY.as_dict(), SIGNALS))
         for lost in (folder / "runs" / "menu").glob("*.json"):
             lost.unlink()  # the committed results are enough
         tiny(*flags)
@@ -239,21 +239,19 @@ class TestCommand:
     def test_a_run_that_was_stopped_goes_on_where_it_was(self, tiny, monkeypatch):
         real, done = run, []
 
-        def stops(spec):
+        def stops(spec, folder):
             if len(done) == 2:
+                done.append("stopped")
                 raise KeyboardInterrupt
             done.append(spec.seed)
             return real(spec)
 
-        monkeypatch.setitem(TIERS, "menu", Tier(stops, TINY.as_dict(), TINY.as_dict()))
+        monkeypatch.setitem(TIERS, "menu", Tier(stops, TINY.as_dict(), TINY.as_dict(), SIGNALS))
         flags = ("--estimators", "grpo", "--seeds", "4", "--rates", "1e-3")
         with pytest.raises(KeyboardInterrupt):
             tiny(*flags)
-        monkeypatch.setitem(TIERS, "menu", Tier(
-            lambda spec: (done.append(spec.seed), real(spec))[1], TINY.as_dict(), TINY.as_dict()
-        ))
         folder = tiny(*flags)
-        assert done == [0, 1, 2, 3]
+        assert done == [0, 1, "stopped", 2, 3]
         assert len(read_rows(folder / "results" / "menu" / "chosen.jsonl")) == 4
 
     @pytest.mark.parametrize(
@@ -269,3 +267,49 @@ class TestCommand:
         with pytest.raises(SystemExit):
             tiny(*flags)
         assert message in capsys.readouterr().err
+
+
+class TestLanguageModels:
+    def test_only_what_the_script_can_train_is_accepted(self):
+        def lm(name, **fields):
+            return Spec("lm", Variant(name, name, **fields), 1e-3, 3, lm_tier.QUICK.as_dict())
+
+        flags = lm_tier.flags_of(lm("finestep", options={"lam": 0.25}))
+        assert (flags["estimator"], flags["lam"], flags["seed"], flags["rate"]) == (
+            "finestep", 0.25, 3, 1e-3,
+        )
+        for wrong, message in (
+            (lm("igpo"), "no signal information_gain"),
+            (lm("gigpo", options={"omega": 2.0}), "no flag for omega"),
+            (lm("finestep", rewards="outcome"), "options of finestep only"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                lm_tier.flags_of(wrong)
+
+    def test_every_estimator_of_its_default_study_is_accepted(self):
+        for name in closed_form(lm_tier.SIGNALS):
+            lm_tier.flags_of(Spec("lm", Variant(name, name), 1e-3, 0, lm_tier.FULL.as_dict()))
+        assert {"finestep", "grpo", "gigpo"} <= set(closed_form(lm_tier.SIGNALS))
+
+    @pytest.mark.slow
+    def test_a_run_shares_the_warm_start_and_gives_a_row_like_the_menu(self, databases, tmp_path):
+        small = {
+            "threads": 1, "databases": 4, "unseen_databases": 2, "questions": 6, "hidden": 32,
+            "layers": 1, "heads": 2, "vocabulary": 420, "context": 420, "max_new_tokens": 60,
+            "max_turns": 2, "shown_rows": 2,
+        }
+        warm = {**small, "demonstrations": 20, "warm_steps": 6, "answer_steps": 3, "warm_batch": 4}
+        train = {
+            **small, "updates": 2, "tasks": 2, "group_size": 2, "eval_tasks": 4,
+            "eval_samples": 0, "transcripts": 0,
+        }
+        settings = {"warm": warm, "train": train}
+        rows = [
+            lm_tier.run(Spec("lm", Variant(name, name), 1e-3, 0, settings), tmp_path)
+            for name in ("grpo", "gigpo")
+        ]
+        for row in rows:
+            json.dumps(row)
+            assert row["curve"]["episodes"] == [0, 4] and set(row["final"]["grades"])
+        assert rows[0]["curve"]["ex"][0] == rows[1]["curve"]["ex"][0], "the same first attempts"
+        assert len(list(tmp_path.glob("warm-*/config.json"))) == 1

@@ -1,0 +1,151 @@
+"""The language-model tier: runs of experiments/train_finestep.py from one warm start.
+
+A run is that script in a process of its own, with `--warm-start` naming the run whose warm start is
+shared by all variants and seeds; it is made first, once. A run that was stopped is resumed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents import checkpoint
+from agents.metrics import MetricsFile
+from experiments.config import Config
+from experiments.credit_benchmark.variants import Spec
+from experiments.evaluation import Evaluation
+from experiments.run import WARM_START
+
+SCRIPT = Path(__file__).resolve().parents[1] / "train_finestep.py"
+SIGNALS = frozenset({"outcome", "process", "tokens", "states"})
+"""What the rollouts of language models tell estimators of."""
+
+MEASURES = ("ex", "calls", "redundant_calls", "error_calls")
+_OPTIONS = ("norm", "lam", "gamma", "alpha")  # of finestep, which the script has flags for
+
+
+@dataclass(frozen=True)
+class LmSettings:
+    """Flags of the script, by their names in `experiments.config.Config`.
+
+    `warm` are those of the warm start, `train` those that a run has besides.
+    """
+
+    warm: Mapping[str, Any]
+    train: Mapping[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"warm": dict(self.warm), "train": dict(self.train)}
+
+
+FULL = LmSettings({"threads": 1}, {"threads": 1, "transcripts": 0})
+QUICK = LmSettings(
+    {"threads": 1, "databases": 200, "demonstrations": 1_500, "warm_steps": 500,
+     "answer_steps": 150},
+    {"threads": 1, "databases": 200, "transcripts": 0, "updates": 4, "tasks": 8,
+     "eval_tasks": 40, "eval_samples": 0},
+)
+
+
+def run(spec: Spec, folder: Path) -> dict[str, Any]:
+    """Train and evaluate one variant under `folder`; return the result as JSON values.
+
+    Raises ValueError for a variant that the script cannot train, and RuntimeError naming the log
+    of a script that failed.
+    """
+    begin = time.perf_counter()
+    flags = flags_of(spec)
+    warm = warm_start(spec.settings["warm"], folder)
+    place = folder / f"run-{spec.key}"
+    _finish(place, {**flags, "warm_start": warm})
+    rows = MetricsFile(place / "metrics.jsonl").read()
+    updates = [row for row in rows if row["phase"] == "train"]
+    config = json.loads((place / "config.json").read_text(encoding="utf-8"))["config"]
+    batch = config["tasks"] * config["group_size"]
+    curve = {name: [round(row[name], 4) for row in updates] for name in MEASURES}
+    episodes = [batch * update for update in range(len(updates))]  # what each was measured after
+    area = np.trapezoid(curve["ex"], episodes) / max(1, episodes[-1])
+    evaluated = (place / "evaluation-after.json").read_text(encoding="utf-8")
+    return {
+        "key": spec.key,
+        "tier": spec.tier,
+        "variant": spec.variant.name,
+        "estimator": spec.variant.estimator,
+        "rate": spec.rate,
+        "seed": spec.seed,
+        "curve": {"episodes": episodes, **curve},
+        "final": _final(Evaluation.from_json(evaluated)),
+        "area": round(float(area), 4),
+        "extra_episodes": 0,
+        "seconds": round(time.perf_counter() - begin, 2),
+        "cpu_seconds": round(time.perf_counter() - begin, 2),  # one thread of the script
+    }
+
+
+def flags_of(spec: Spec) -> dict[str, Any]:
+    """The script's flags for a run; checked by building its `Config`."""
+    variant = spec.variant
+    if missing := sorted(set(variant.needs) - SIGNALS):
+        raise ValueError(f"{variant.name}: the lm tier has no signal {', '.join(missing)}")
+    if other := sorted(set(variant.options) - set(_OPTIONS)):
+        raise ValueError(f"{variant.name}: the lm tier has no flag for {', '.join(other)}")
+    if variant.options and variant.estimator != "finestep" or variant.rewards != "finestep":
+        raise ValueError(f"{variant.name}: the lm tier has options of finestep only")
+    named = {"estimator": variant.estimator, "rate": spec.rate, "seed": spec.seed}
+    flags = {**spec.settings["train"], **variant.options, **named}
+    Config(**flags)
+    return flags
+
+
+def warm_start(flags: Mapping[str, Any], folder: Path) -> Path:
+    """The run whose warm start is shared, made now if there is none yet."""
+    text = json.dumps(dict(flags), sort_keys=True)
+    place = folder / f"warm-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    with _alone(place):
+        if checkpoint.latest(place / WARM_START) is None:
+            _finish(place, {**flags, "updates": 0, "eval_tasks": 0})
+    return place
+
+
+def _finish(place: Path, flags: Mapping[str, Any]) -> None:
+    """Run the script to its end, or go on with a run that was stopped."""
+    unknown = set(flags) - {item.name for item in fields(Config)}
+    if unknown:
+        raise ValueError(f"train_finestep.py has no flag {', '.join(sorted(unknown))}")
+    given = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
+    resumed = (place / "config.json").exists()
+    arguments = [f"--resume={place}"] if resumed else [f"--output={place}", *given]
+    log = place.with_suffix(".log")
+    with log.open("ab") as output:
+        command = [sys.executable, str(SCRIPT), *arguments]
+        done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        raise RuntimeError(f"train_finestep.py ended with {done.returncode}; see {log}")
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """One process at a time makes a warm start; the others wait and find it."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.with_suffix(".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _final(evaluation: Evaluation) -> dict[str, Any]:
+    means = {name: round(float(evaluation.column(name).mean()), 4) for name in MEASURES}
+    ex, grades = evaluation.column("ex"), np.array(evaluation.difficulties)
+    by_grade = {str(g): round(float(ex[grades == g].mean()), 4) for g in sorted(set(grades))}
+    return {**means, "grades": by_grade}
