@@ -2,9 +2,11 @@
 
 import os
 import pickle
+import sqlite3
 import subprocess
 import sys
 import warnings
+from contextlib import closing
 
 import gymnasium as gym
 import numpy as np
@@ -14,6 +16,7 @@ from menu_shop import QUESTIONS, actions_of, look_at, shop_menu, shop_tasks
 
 from text2sql_gym.datasets import load_tasks
 from text2sql_gym.env import Text2SQLEnv
+from text2sql_gym.types import Task
 from text2sql_gym.wrappers import ActionMenu
 from text2sql_gym.wrappers.menu import FEATURES, Feature, Kind, Sizes
 
@@ -304,3 +307,33 @@ class TestContract:
                     np.testing.assert_array_equal(observation, step[0])
                     assert info["menu_state"] == step[-1]["menu_state"]
                     np.testing.assert_array_equal(other.action_masks(), step[-1]["action_mask"])
+
+
+class TestWhatIsNotEnough:
+    def test_a_look_that_was_cut_excludes_no_value(self, tmp_path):
+        path = tmp_path / "towns.sqlite"
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE shop (name TEXT, town TEXT)")
+            rows = [(f"shop {n}", f"Vienna-{n}") for n in range(51, 58)]
+            connection.executemany("INSERT INTO shop VALUES (?, ?)", rows)
+            connection.commit()
+        gold = "SELECT name FROM shop WHERE town = 'Vienna-57'"
+        task = Task("cut", str(path), "Show the name of the shop in Vienna.", (gold,))
+        for rows, excluded in ((2, False), (10, True)):
+            with ActionMenu(Text2SQLEnv(tasks=[task], limits={"shown_rows": rows})) as env:
+                begin(env, "cut")
+                features = after(env, look_at(env, "town"))
+                rows_by_place = submissions(env)
+                respelt = [r for p, r in rows_by_place.items() if p != env.menu.right]
+                assert features[respelt, Feature.ABSENT].any() == excluded
+                right = submissions(env)[env.menu.right]
+                assert features[right, Feature.ABSENT] == 0
+                assert features[right, Feature.SEEN] == excluded
+
+    def test_a_look_alike_with_the_right_result_is_left_out(self, tasks):
+        # two shops each in Paris and in Vienna, and bird_ex looks at the result alone
+        for seed in range(6):
+            with ActionMenu(Text2SQLEnv(tasks=tasks, matcher="bird_ex"), seed=seed) as env:
+                begin(env, "counted")
+                values = {candidate.lookup.value for candidate in env.menu.candidates}
+                assert "Paris-37" in values and "Vienna-55" not in values
