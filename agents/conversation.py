@@ -106,8 +106,10 @@ def endpoint(server: Endpoint) -> Begin:
     """The speaker of a model behind an endpoint."""
 
     def begin(env: Text2SQLEnv, temperature: float, seed: int) -> Speaker:
+        tools = env.protocol.tool_schemas
+
         def speak(messages: Sequence[Message]) -> Completion | Ended:
-            completion = server.complete(messages, temperature, seed)
+            completion = server.complete(messages, temperature, seed, tools)
             return Ended.TOKEN_LIMIT if completion is None else completion
 
         return speak

@@ -11,6 +11,8 @@ from agents.policies.scripted import Script
 from agents.rollout import record_step
 from agents.types import Completion, Ended, Step, Trajectory
 from text2sql_gym.env import Text2SQLEnv
+from text2sql_gym.protocols import AgentProtocol
+from text2sql_gym.protocols.finestep import FineStep
 
 
 def demonstrate(
@@ -47,6 +49,14 @@ def texts(env: Text2SQLEnv, script: Script, task_ids: Sequence[str], seed: int) 
     return found
 
 
+def _in(protocol: AgentProtocol, turn: str) -> str:
+    """A turn of a script, which speaks FineStep's protocol, in another one."""
+    if isinstance(protocol, FineStep):
+        return turn
+    thought = turn.partition("<reasoning>")[2].partition("</reasoning>")[0]
+    return protocol.write(FineStep().parse(turn), thought)
+
+
 def _episode(
     env: Text2SQLEnv, chat: Chat, script: Script, task_id: str, draws: np.random.Generator
 ) -> Trajectory:
@@ -55,6 +65,7 @@ def _episode(
     steps: list[Step] = []
     ended = Ended.STEP_LIMIT
     for turn in script(env.task, env.schema, draws):
+        turn = _in(env.protocol, turn)
         observation, _, terminated, truncated, info = env.step(turn)
         ids = chat.turn_ids(turn)
         completion = Completion(ids, (0.0,) * len(ids), turn)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
+
+_LOGITS = 2**28
+"""logits held at once: 1 GiB; with more, they are computed in parts, and again for the gradient"""
 
 
 def token_logprobs(
@@ -14,18 +18,35 @@ def token_logprobs(
 
     `temperature` is the sampler's; 0 (greedy) is read as 1. Padding is on the right, so causal
     attention needs no mask: no sampled token can see it. The vocabulary projection runs on
-    masked positions only. Entropies carry no gradient.
+    masked positions only, in parts where a large vocabulary would take too much memory.
+    Entropies carry no gradient.
     """
     device = model.device
     ids_BT, wanted_BT = token_ids_BT.to(device), mask_BT[:, 1:].to(device) > 0
     hidden_BTD = model.get_decoder()(input_ids=ids_BT[:, :-1], use_cache=False).last_hidden_state
-    logits_NV = model.get_output_embeddings()(hidden_BTD[wanted_BT]).float()
-    logprobs_NV = torch.log_softmax(logits_NV / (temperature or 1.0), dim=-1)
-    chosen_N = logprobs_NV.gather(1, ids_BT[:, 1:][wanted_BT][:, None])[:, 0]
+    hidden_ND, chosen_N = hidden_BTD[wanted_BT], ids_BT[:, 1:][wanted_BT]
+    head, heat = model.get_output_embeddings(), temperature or 1.0
+    size = max(1, _LOGITS // model.config.get_text_config().vocab_size)
+    if len(hidden_ND) <= size:
+        scored = [_score(head, hidden_ND, chosen_N, heat)]
+    else:
+        scored = [
+            checkpoint(_score, head, *part, heat, use_reentrant=False)
+            for part in zip(torch.split(hidden_ND, size), torch.split(chosen_N, size), strict=True)
+        ]
+    logprobs_N, entropy_N = (torch.cat(parts) for parts in zip(*scored, strict=True))
+    shape = torch.zeros(mask_BT.shape, device=device)
+    return _place(shape, wanted_BT, logprobs_N), _place(shape, wanted_BT, entropy_N)
+
+
+def _score(
+    head: nn.Module, hidden_ND: Tensor, chosen_N: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """Log-probability of the chosen tokens, and the entropy of the distributions."""
+    logprobs_NV = torch.log_softmax(head(hidden_ND).float() / temperature, dim=-1)
     with torch.no_grad():
         entropy_N = -(logprobs_NV.exp() * logprobs_NV).sum(dim=-1)
-    shape = torch.zeros(mask_BT.shape, device=device)
-    return _place(shape, wanted_BT, chosen_N), _place(shape, wanted_BT, entropy_N)
+    return logprobs_NV.gather(1, chosen_N[:, None])[:, 0], entropy_N
 
 
 def _place(zeros_BT: Tensor, wanted_BT: Tensor, values_N: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ from agents.likelihood import token_logprobs
 from agents.losses import Objective, Totals, policy_loss
 from agents.metrics import rollout_metrics
 from agents.optim import OPTIMIZERS
+from agents.overlong import Overlong
+from agents.reference import Penalty
 from agents.stopwatch import Stopwatch
 from agents.types import Group
 from text2sql_gym.registry import lookup
@@ -69,9 +71,13 @@ class Trainer(Generic[M]):
         objective: Objective = Objective(),
         optimization: Optimization = Optimization(),
         temperature: float = 1.0,
+        *,
+        penalty: Penalty | None = None,
+        overlong: Overlong = Overlong(),
     ) -> None:
         self.model, self.estimator, self.objective = model, estimator, objective
         self.optimization, self.temperature = optimization, temperature
+        self.penalty, self.overlong = penalty, overlong
         make = OPTIMIZERS[optimization.optimizer]
         self.optimizer = make(model, optimization.betas, optimization.weight_decay)
         self.steps = 0
@@ -91,9 +97,8 @@ class Trainer(Generic[M]):
         """
         watch = Stopwatch(settled(next(self.model.parameters()).device))
         with watch("credit"):
-            credits = self.credits = assign(
-                self.estimator, [group.signals() for group in groups]
-            )
+            given = assign(self.estimator, [self.overlong.signals(group) for group in groups])
+            credits = self.credits = [*map(self.overlong.credit, groups, given)]
             kept = [
                 (group, credit)
                 for group, credit in zip(groups, credits, strict=True)
@@ -123,6 +128,12 @@ class Trainer(Generic[M]):
         """Log-probability of what was sampled, with a gradient, and entropy there; both (B, T)."""
         model = cast(PreTrainedModel, self.model)
         return token_logprobs(model, part.token_ids_BT, part.mask_BT, self.temperature)
+
+    def _reference(self, part: Batch) -> Tensor:
+        """Log-probability under the reference of what was sampled; nothing without a penalty."""
+        if self.penalty is None:
+            return torch.empty(0)
+        return self.penalty.reference(part.token_ids_BT, part.mask_BT, self.temperature)
 
     def _optimize(self, batch: Batch, watch: Stopwatch) -> Metrics:
         count = min(self.optimization.minibatches, len(batch.mask_BT))
@@ -164,10 +175,16 @@ class Trainer(Generic[M]):
 
     def _loss(self, whole: Batch, part: Batch, tokens: float) -> tuple[Tensor, dict[str, Tensor]]:
         """The share of one micro-batch in the minibatch's loss: a sum over tracks."""
+        reference_BT = self._reference(part)  # before the graph of the policy is built
         logprobs_BT, entropy_BT = self._logprobs(part)
         device = logprobs_BT.device
         total = 0.0 * logprobs_BT.sum()  # has a gradient even where every track is switched off
         metrics = {"entropy": entropy_BT.sum() / tokens}
+        if self.penalty is not None:
+            loss, metrics["kl_reference"] = self.penalty.loss(
+                logprobs_BT, reference_BT, part.mask_BT, whole.mask_BT, self.objective.reduction
+            )
+            total = total + loss
         for track, whole_track in zip(part.tracks, whole.tracks, strict=True):
             if not whole_track.mask_BT.any():
                 continue

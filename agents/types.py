@@ -79,6 +79,11 @@ class Trajectory:
         """Outcome rewards summed over the steps."""
         return sum(step.outcome_reward for step in self.steps)
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of its row: prompt, turns, and the observations between them."""
+        return sum(len(step.context_ids) + len(step.completion.token_ids) for step in self.steps)
+
 
 @dataclass(frozen=True)
 class Group:

@@ -13,8 +13,9 @@ from transformers import PreTrainedModel
 from agents.batch import Batch, token_rows
 from agents import precision
 from agents.likelihood import token_logprobs
-from agents.optim import muon
+from agents.optim import OPTIMIZERS
 from agents.types import Trajectory
+from text2sql_gym.registry import lookup
 
 
 _BLOCK = 4
@@ -28,6 +29,7 @@ class Imitation:
     first_steps    how many of these see the first course of demonstrations only
     learning_rate  reached after `warmup` steps, then lowered to a tenth along a cosine
     precision      see `agents.precision`
+    optimizer      a name in `agents.optim.OPTIMIZERS`
     """
 
     steps: int = 1_000
@@ -38,8 +40,10 @@ class Imitation:
     max_grad_norm: float = 1.0
     token_budget: int = 4_000
     precision: str = "auto"
+    optimizer: str = "muon"
 
     def __post_init__(self) -> None:
+        lookup(OPTIMIZERS, self.optimizer, "optimizer")
         precision.resolve(self.precision, torch.device("cpu"))
 
     def rate(self, step: int) -> float:
@@ -59,7 +63,7 @@ class WarmStart:
 
     def __init__(self, model: PreTrainedModel, imitation: Imitation, seed: int) -> None:
         self.model, self.imitation, self.seed = model, imitation, seed
-        self.optimizer = muon(model, (0.9, 0.98), 0.0)
+        self.optimizer = OPTIMIZERS[imitation.optimizer](model, (0.9, 0.98), 0.0)
 
     def run(
         self,

@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from agents import precision
 from agents.credit import ESTIMATORS, Estimator, FineStep
 from agents.loggers import LOGGERS
-from agents.losses import Bounds, Objective
+from agents.losses import KL, Bounds, Objective
+from agents.overlong import Overlong
+from agents.pretrained import Lora
 from agents.trainer import Optimization
 from agents.warmstart import Imitation
 from experiments.flags import option
 from text2sql_gym.datasets import DATASETS
+from text2sql_gym.protocols import PROTOCOLS
 from text2sql_gym.registry import lookup
+
+PRETRAINED: dict[str, Any] = {
+    "warm_steps": 0,
+    "warm_rate": 1e-5,
+    "context": 8_192,
+    "max_new_tokens": 1_024,
+    "shown_rows": 10,
+    "rows": 32,
+    "rate": 1e-6,
+    "minibatches": 1,
+    "token_budget": 16_384,
+}
+"""Defaults in place of those of `Config` where --model is given; with --lora, `LORA_RATE` too.
+
+The model knows SQL and is only steered: GRPO's usual 1e-6 (verl, TRL), a long context, one step
+of the optimiser per update.
+"""
+
+LORA_RATE = 2e-5
+"""Low-rank factors take a learning rate some ten times that of the weights themselves."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +73,18 @@ class Config:
     eval_tasks: int = option(200, "tasks evaluated before and after")
     eval_samples: int = option(4, "attempts per task for pass@k and majority vote; 0: none")
     transcripts: int = option(5, "updates from one whose attempts are kept to the next; 0: none")
+
+    model: str = option(
+        "", "begin with this pretrained model: a folder or a hub id, with its chat template; "
+        "see PRETRAINED for the defaults that come with it"
+    )
+    protocol: str = option("finestep", "with --model: a name in PROTOCOLS; chat has native tools")
+    lora: int = option(0, "with --model: rank of a LoRA adapter to train instead; 0: all weights")
+    lora_alpha: float = option(0.0, "LoRA: updates are scaled by this / rank; 0: twice the rank")
+    dtype: str = option("auto", "with --model: weights in fp32, bf16, or auto, bf16 on a GPU")
+    checkpointing: bool = option(False, "compute activations again in the backward pass")
+    device: str = option("", "cpu or cuda; default: cuda where there is one")
+    rows: int = option(128, "episodes in flight; each reserves keys and values of a whole context")
 
     hidden: int = option(128, "width of the model")
     layers: int = option(4, "layers of the model")
@@ -77,6 +117,12 @@ class Config:
     optimizer: str = option("adamw", "of the updates: a name in agents.optim.OPTIMIZERS")
     precision: str = option("auto", "of training: fp32, bf16, or auto, bf16 where it is native")
     minibatches: int = option(2, "optimiser steps per update")
+    rate_warmup: int = option(5, "optimiser steps until the learning rate is reached")
+    token_budget: int = option(4_096, "padded tokens of one pass; gradients are accumulated")
+    kl: float = option(0.0, "weight of the divergence from the policy that updates began with")
+    kl_estimator: str = option("k3", "of that divergence: a name in agents.losses.KL")
+    overlong: str = option("keep", "attempts that run out of tokens: keep, mask or penalty")
+    overlong_cache: int = option(512, "penalty: the last tokens of the context, which cost reward")
     clip_low: float = option(0.2, "the ratio is clipped to 1 - clip_low ...")
     clip_high: float = option(0.28, "... and 1 + clip_high")
     temperature: float = option(1.0, "temperature of sampling")
@@ -97,7 +143,33 @@ class Config:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         _ = self.imitation, self.optimization
+        self._check_model()
         self.build_estimator()  # refuses its hyperparameters now, not after the warm start
+
+    def _check_model(self) -> None:
+        """Raises ValueError or `UnknownName` for what does not go together."""
+        lookup(PROTOCOLS, self.protocol, "protocol")
+        lookup(KL, self.kl_estimator, "estimator of the divergence")
+        precision.resolve(self.dtype, torch.device("cpu"))
+        _ = self.adapter, self.overlong_rule
+        if not self.model and (self.protocol != "finestep" or self.lora):
+            raise ValueError("protocol and lora: they need a pretrained --model")
+        if self.warm_steps and self.protocol not in ("finestep", "chat"):
+            raise ValueError(f"warm_steps: no script demonstrates {self.protocol}; expected 0")
+        if self.rows < max(self.group_size, self.eval_samples):
+            raise ValueError(f"rows must be at least group_size and eval_samples, got {self.rows}")
+        if self.kl < 0 or self.rate_warmup < 0 or self.token_budget < 1:
+            raise ValueError("expected kl >= 0, rate_warmup >= 0 and token_budget >= 1")
+
+    @property
+    def adapter(self) -> Lora | None:
+        """The LoRA adapter to train, if any."""
+        return Lora(self.lora, self.lora_alpha or 2.0 * self.lora) if self.lora else None
+
+    @property
+    def overlong_rule(self) -> Overlong:
+        """What is done with attempts that run out of tokens."""
+        return Overlong(self.overlong, self.context, self.overlong_cache)
 
     @property
     def logger_names(self) -> tuple[str, ...]:
@@ -112,6 +184,7 @@ class Config:
             first_steps=self.answer_steps,
             batch_size=self.warm_batch,
             learning_rate=self.warm_rate,
+            optimizer="adamw" if self.model else "muon",
             precision=self.precision,
         )
 
@@ -126,7 +199,8 @@ class Config:
         return Optimization(
             self.rate,
             minibatches=self.minibatches,
-            token_budget=4_096,
+            warmup=self.rate_warmup,
+            token_budget=self.token_budget,
             optimizer=self.optimizer,
             precision=self.precision,
         )
@@ -144,6 +218,17 @@ class Config:
             name: str(value) if isinstance(value, Path) else value
             for name, value in asdict(self).items()
         }
+
+
+def defaults_for(argv: Sequence[str] | None) -> dict[str, Any]:
+    """The defaults that depend on other flags; `argv` is what `parse` is given."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--model", default="")
+    parser.add_argument("--lora", default="0")
+    known, _ = parser.parse_known_args(argv)
+    if not known.model:
+        return {}
+    return PRETRAINED | ({} if known.lora == "0" else {"rate": LORA_RATE})
 
 
 def read_config(config: Config) -> Config:

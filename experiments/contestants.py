@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from agents import checkpoint
+from agents import checkpoint, pretrained
 from agents.chat import Chat
 from agents.conversation import Begin, endpoint, scripted
 from agents.policies.endpoint import Endpoint
@@ -40,6 +39,7 @@ class Setting:
     model_name: str = ""
     key_variable: str = "OPENAI_API_KEY"
     workers: int = 8
+    protocol: str = "finestep"
 
 
 def contestant(setting: Setting, tasks: Sequence[Task]) -> ModelPlayer | TextPlayer:
@@ -95,10 +95,10 @@ def _model(
     max_new_tokens: int,
 ) -> ModelPlayer:
     """Load a causal language model with its chat template, in bfloat16 on a GPU."""
-    device = torch.device(setting.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = pretrained.place(setting.device)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    chat = Chat(AutoTokenizer.from_pretrained(source))
-    model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype).to(device).eval()
+    tokenizer, model = pretrained.load(source, device, dtype)
+    chat = Chat(tokenizer)
     longest = int(getattr(model.config, "max_position_embeddings", _CONTEXT))
     context = setting.context or min(context, longest)
     tokens = setting.max_new_tokens or max_new_tokens
@@ -113,5 +113,8 @@ def _model(
 def _full(setting: Setting, tasks: Sequence[Task]) -> Callable[[], Text2SQLEnv]:
     """Environments whose prompt has the instructions and the schema as DDL."""
     return lambda: Text2SQLEnv(
-        tasks=tasks, matcher=setting.matcher, max_turns=setting.max_turns or _TURNS
+        tasks=tasks,
+        protocol=setting.protocol,
+        matcher=setting.matcher,
+        max_turns=setting.max_turns or _TURNS,
     )

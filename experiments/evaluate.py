@@ -37,6 +37,7 @@ from experiments.transcripts import TranscriptFile
 from text2sql_gym.datasets import DATASETS, load_tasks
 from text2sql_gym.errors import Text2SQLError
 from text2sql_gym.matching import MATCHERS
+from text2sql_gym.protocols import PROTOCOLS
 from text2sql_gym.registry import lookup
 from text2sql_gym.types import Task
 
@@ -68,6 +69,9 @@ class Config:
     temperature: float = option(1.0, "temperature of these attempts")
     seed: int = option(0, "seed of these attempts")
 
+    protocol: str = option(
+        "finestep", "a name in PROTOCOLS; chat has native tools. A run speaks the one of its own"
+    )
     max_turns: int = option(0, "turns of an episode; 0: as the run was trained, else 7")
     context: int = option(0, "tokens of an episode; 0: as the run was trained, else 4096 at most")
     max_new_tokens: int = option(0, "tokens of a turn; 0: as the run was trained, else 512")
@@ -79,6 +83,9 @@ class Config:
 
     def __post_init__(self) -> None:
         lookup(DATASETS, self.dataset, "dataset")
+        lookup(PROTOCOLS, self.protocol, "protocol")
+        if self.policy.startswith("script:") and self.protocol != "finestep":
+            raise ValueError(f"protocol: a script speaks finestep, got {self.protocol!r}")
         for name in (self.matcher, *self.score_names):
             lookup(MATCHERS, name, "matcher")
         if self.tasks < 0 or self.workers < 1 or self.rows < max(1, self.samples):
@@ -104,6 +111,7 @@ class Config:
         return Setting(
             self.policy, self.matcher, self.max_turns, self.context, self.max_new_tokens,
             self.rows, self.device, self.model_name, self.key_variable, self.workers,
+            self.protocol,
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from experiments.run import Run
 from experiments.tasks import load_split, make_env
 from experiments.transcripts import GroupRecord, TranscriptFile
 
-_ROWS = 100
 _KEPT_GROUPS = 3
 
 
@@ -32,7 +31,7 @@ def evaluate(run: Run, name: str) -> Evaluation:
         run.chat,
         run.policy,
         room=config.context - config.max_new_tokens,
-        rows=max(_ROWS, config.eval_samples),
+        rows=config.rows,
     )
     file = TranscriptFile(run.folder / "transcripts" / f"evaluation-{name}.jsonl")
     bar = tqdm(total=plan.episodes(len(chosen)), desc=f"evaluate {name}", unit="episode")

@@ -10,20 +10,16 @@ from typing import Any, Protocol
 
 import torch
 from tqdm import tqdm
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from agents import checkpoint
+from agents import checkpoint, pretrained
 from agents.chat import Chat
 from agents.demonstrations import demonstrate, texts
 from agents.loggers import MetricsLogger, open_loggers
 from agents.metrics import MetricsFile
 from agents.policies.scripted import Analyst, Script
 from agents.policies.transformers import Sampling, TransformersPolicy
+from agents.reference import Penalty, adapter_off, frozen
 from agents.rollout import Collector
 from agents.tiny import SQL_SCAFFOLD, tiny_qwen3, train_tokenizer
 from agents.types import Group, Trajectory
@@ -39,7 +35,6 @@ from text2sql_gym.types import Task
 WARM_START = "warm_start"
 """the folder of a run that keeps the model its warm start ended with"""
 
-_ROWS = 128
 _TOKENIZER_EPISODES = 800
 
 
@@ -57,9 +52,13 @@ class Run:
     """Model, tasks and progress of one run. Use `Run.open`."""
 
     def __init__(
-        self, config: Config, tokenizer: PreTrainedTokenizerFast, model: PreTrainedModel
+        self, config: Config, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel
     ) -> None:
         self.config, self.folder = config, config.output
+        if config.adapter is not None and not pretrained.has_adapter(model):
+            config.adapter.add_to(model, config.seed)
+        if config.checkpointing:
+            pretrained.checkpoint_activations(model)
         self.tokenizer, self.model, self.chat = tokenizer, model, Chat(tokenizer)
         self.metrics = MetricsFile(self.folder / "metrics.jsonl")
         self.phase, self.done = "warm_start", 0
@@ -84,18 +83,20 @@ class Run:
         if newest is None:
             run = cls._new(config)
         else:
-            run = cls(config, *_load(newest))
+            run = cls(config, *_load(config, newest))
             run._restore(checkpoint.read_state(newest))
         run.metrics.keep(run._lines)
         return run
 
     @classmethod
     def _new(cls, config: Config) -> Run:
-        if config.warm_start is None:
-            run = cls(config, *cls._from_nothing(config))
-        else:
-            run = cls(config, *_load(_end_of_warm_start(config.warm_start)))
+        if config.warm_start is not None:
+            run = cls(config, *_load(config, _end_of_warm_start(config.warm_start)))
             run.phase = "train"
+        elif config.model:
+            run = cls(config, *_load(config, config.model))
+        else:
+            run = cls(config, *cls._from_nothing(config))
         # last, so that a run that could not begin leaves nothing in the way of the next try
         config.output.mkdir(parents=True, exist_ok=True)
         record = {"config": config.as_dict(), "revision": revision(), "machine": machine()}
@@ -103,7 +104,7 @@ class Run:
         return run
 
     @staticmethod
-    def _from_nothing(config: Config) -> tuple[PreTrainedTokenizerFast, PreTrainedModel]:
+    def _from_nothing(config: Config) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
         tasks = load_split(config, 0)
         with make_env(config, tasks) as env:
             seen = _shuffled(tasks, config.seed)[:_TOKENIZER_EPISODES]
@@ -137,7 +138,7 @@ class Run:
     @cached_property
     def _collector(self) -> Collector:
         tasks = load_split(self.config, 0)
-        return Collector(lambda: make_env(self.config, tasks), self.chat, rows=_ROWS)
+        return Collector(lambda: make_env(self.config, tasks), self.chat, rows=self.config.rows)
 
     def _fitting(self, env: Text2SQLEnv, tasks: Sequence[Task]) -> tuple[str, ...]:
         room = self.config.context - self.config.max_new_tokens
@@ -163,7 +164,7 @@ class Run:
                 let_through()
 
             made = demonstrate(self._train_env, self.chat, script, ids, self.config.seed, on_done)
-        fits = [attempt for attempt in made if _tokens(attempt) <= self.config.context]
+        fits = [attempt for attempt in made if attempt.tokens <= self.config.context]
         if not fits:
             raise SystemExit(f"no demonstration fits in --context {self.config.context} tokens")
         return fits
@@ -184,8 +185,22 @@ class Run:
         self.model.eval()
         sampling = Sampling(self.config.max_new_tokens, temperature)
         return TransformersPolicy(
-            self.model, self.chat, sampling, rows=_ROWS, context=self.config.context
+            self.model, self.chat, sampling, rows=self.config.rows, context=self.config.context
         )
+
+    def penalty(self) -> Penalty | None:
+        """What keeps the policy near the one that the updates began with, if anything does.
+
+        With an adapter that is the model under it, as it was before a warm start.
+        """
+        config = self.config
+        if not config.kl:
+            return None
+        if pretrained.has_adapter(self.model):
+            return Penalty(adapter_off(self.model), config.kl, config.kl_estimator)
+        begun = config.warm_start if config.warm_start is not None else self.folder
+        _, model = _load(config, _end_of_warm_start(begun))
+        return Penalty(frozen(model), config.kl, config.kl_estimator)
 
     def begin(self, learner: Resumable) -> None:
         """Register what learns in this phase; give it back its state when the phase goes on."""
@@ -251,14 +266,14 @@ def _model(config: Config, tokenizer: PreTrainedTokenizerFast) -> PreTrainedMode
         context=config.context,
         seed=config.seed,
     )
-    model.eval()
-    return model
+    return model.to(pretrained.place(config.device)).eval()
 
 
-def _load(folder: Path) -> tuple[PreTrainedTokenizerFast, PreTrainedModel]:
-    """Tokenizer and model of a checkpoint."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    return tokenizer, AutoModelForCausalLM.from_pretrained(folder).eval()
+def _load(config: Config, source: str | Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    """Tokenizer and model of a checkpoint, or those that a run begins with."""
+    device = pretrained.place(config.device)
+    dtype = pretrained.weights_dtype(config.dtype, device) if config.model else torch.float32
+    return pretrained.load(source, device, dtype)
 
 
 def _end_of_warm_start(run: Path) -> Path:
@@ -274,7 +289,3 @@ def _end_of_warm_start(run: Path) -> Path:
 def _shuffled(tasks: Sequence[Task], seed: int) -> list[str]:
     order = epochs(len(tasks), seed, 0)
     return [tasks[next(order)].task_id for _ in tasks]
-
-
-def _tokens(attempt: Trajectory) -> int:
-    return sum(len(step.context_ids) + len(step.completion.token_ids) for step in attempt.steps)

@@ -9,6 +9,7 @@ from experiments.config import Config
 from text2sql_gym.datasets import load_tasks
 from text2sql_gym.env import Text2SQLEnv
 from text2sql_gym.matching.strict import Strict
+from text2sql_gym.protocols import PROTOCOLS, AgentProtocol
 from text2sql_gym.protocols.finestep import FineStep
 from text2sql_gym.types import Limits, Task
 
@@ -66,11 +67,17 @@ def _synthetic(config: Config, split: str) -> tuple[Task, ...]:
 
 
 def make_env(config: Config, tasks: Sequence[Task]) -> Text2SQLEnv:
-    """The environment of the run, with short prompts for a small model."""
+    """The environment of the run, with short prompts for a small model made from nothing."""
+    if config.model:
+        protocol: AgentProtocol = PROTOCOLS[config.protocol]()
+        limits = Limits(shown_rows=config.shown_rows)
+    else:
+        protocol = FineStep(style="compact")
+        limits = Limits(shown_rows=config.shown_rows, shown_cell_characters=40, seconds=2.0)
     return Text2SQLEnv(
         tasks=tasks,
-        protocol=FineStep(style="compact"),
+        protocol=protocol,
         matcher=Strict(variants=config.copies),
         max_turns=config.max_turns,
-        limits=Limits(shown_rows=config.shown_rows, shown_cell_characters=40, seconds=2.0),
+        limits=limits,
     )

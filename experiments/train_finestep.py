@@ -2,6 +2,7 @@
 
     python experiments/train_finestep.py                                        # embedded default
     python experiments/train_finestep.py --dataset spider --data-dir DIR/spider
+    python experiments/train_finestep.py --model Qwen/Qwen3-4B --dataset bird --data-dir DIR/bird
     python experiments/train_finestep.py --resume runs/finestep
 
 A run is a folder: config.json, metrics.jsonl, checkpoints/, transcripts/, evaluation-*.json,
@@ -27,7 +28,7 @@ from agents.policies.scripted import AT_ONCE, Analyst
 from agents.trainer import Trainer, TrainingError
 from agents.types import Trajectory
 from agents.warmstart import WarmStart
-from experiments.config import Config, read_config
+from experiments.config import Config, defaults_for, read_config
 from experiments.evaluation import Evaluation
 from experiments.flags import parse
 from experiments.interrupts import held_back
@@ -47,7 +48,7 @@ FAULTS = (
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run every phase that is not done yet, then print the table."""
-    config = read_config(parse(Config, argv))
+    config = read_config(parse(Config, argv, **defaults_for(argv)))
     try:
         run = Run.open(config)
         print(json.dumps(config.as_dict(), indent=1))
@@ -119,6 +120,8 @@ def train(run: Run) -> None:
         config.objective,
         config.optimization,
         config.temperature,
+        penalty=run.penalty(),
+        overlong=config.overlong_rule,
     )
     run.begin(trainer)
     bar = tqdm(total=config.updates, initial=run.done, desc=config.estimator, unit="update")

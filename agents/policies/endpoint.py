@@ -53,23 +53,32 @@ class Endpoint:
             raise ValueError(f"expected tries and max_tokens of at least 1, got {self}")
 
     def complete(
-        self, messages: Sequence[Message], temperature: float, seed: int
+        self,
+        messages: Sequence[Message],
+        temperature: float,
+        seed: int,
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> Completion | None:
         """Ask for the next turn; None when the messages exceed the model's context.
 
-        Messages of the role "tool" are sent as the user's, since an endpoint accepts the former
-        only as an answer to a call in its own syntax. The ids of the completion are -1, as many
-        as the server says were sampled (none where it does not say), with log-probabilities 0.
+        `tools` are JSON schemas, sent as they are. A turn that calls one comes as the assistant's
+        message in JSON, which the protocol "chat" reads, and is sent back as that message.
+        Messages of the role "tool" are sent as such where they answer a call that was sent, and
+        else as the user's, since an endpoint accepts no others. The ids of the completion are -1,
+        as many as the server says were sampled (none where it does not say), with
+        log-probabilities 0.
 
         Raises `EndpointError` with the server's answer when it refuses, or after `tries` tries.
         """
-        body = {
+        body: dict[str, Any] = {
             "model": self.model,
-            "messages": [_spoken(message) for message in messages],
+            "messages": _spoken(messages),
             "temperature": temperature,
             "seed": seed % 2**31,
             "max_tokens": self.max_tokens,
         }
+        if tools:
+            body |= {"tools": list(tools), "parallel_tool_calls": False}
         for attempt in range(self.tries):
             if attempt:
                 time.sleep(self.pause * 2 ** (attempt - 1))
@@ -102,9 +111,53 @@ class Endpoint:
             raise EndpointError(f"{self.url} answered what is not JSON: {text[:200]}") from error
 
 
-def _spoken(message: Message) -> Message:
-    role = "user" if message["role"] == "tool" else message["role"]
-    return {"role": role, "content": message["content"]}
+def _spoken(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """The conversation as an endpoint takes it."""
+    spoken: list[dict[str, Any]] = []
+    asked = ""  # the id of the call that waits for an answer
+    for message in messages:
+        role, content = message["role"], message["content"]
+        calling = _calling(content) if role == "assistant" else None
+        if calling is not None:
+            spoken.append(calling)
+            asked = calling["tool_calls"][0]["id"]
+        elif role == "tool" and asked and message.get("tool_call_id") == asked:
+            spoken.append({"role": role, "content": content, "tool_call_id": asked})
+        else:
+            spoken.append({"role": "user" if role == "tool" else role, "content": content})
+    return spoken
+
+
+def _calling(turn: str) -> dict[str, Any] | None:
+    """A turn that `_text` wrote, with its first call alone: the only one that is answered.
+
+    None where a server may fail to read the call, as several do on arguments that are no JSON;
+    then the turn is sent as text.
+    """
+    if not turn.startswith("{"):
+        return None
+    try:
+        message: dict[str, Any] = json.loads(turn)
+        call = message["tool_calls"][0]
+        arguments = json.loads(call["function"]["arguments"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    sound = isinstance(arguments, dict) and isinstance(call.get("id"), str)
+    return {**message, "tool_calls": [call]} if sound else None
+
+
+def _text(message: Mapping[str, Any]) -> str:
+    """An answer as a turn: its text, or the whole message where there are calls in it.
+
+    Raises TypeError for content that is no text.
+    """
+    content = message["content"] or ""
+    if not isinstance(content, str):
+        raise TypeError("the content is not text")
+    calls = message.get("tool_calls")
+    if not calls:
+        return content
+    return json.dumps({"role": "assistant", "content": content, "tool_calls": calls})
 
 
 def _too_long(code: int, said: str) -> bool:
@@ -116,11 +169,9 @@ def _too_long(code: int, said: str) -> bool:
 def _completion(answer: Any) -> Completion:
     try:
         choice = answer["choices"][0]
-        text = choice["message"]["content"] or ""
+        text = _text(choice["message"])
         stopped = choice.get("finish_reason") != "length"
         sampled = int((answer.get("usage") or {}).get("completion_tokens") or 0)
-        if not isinstance(text, str):
-            raise TypeError("the content is not text")
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         expected = "expected choices[0].message.content"
         raise EndpointError(f"{expected}, got {json.dumps(answer)[:200]}") from error

@@ -106,6 +106,7 @@ class TransformersPolicy:
         self.model, self.chat, self.sampling = model, chat, sampling
         self.context = context
         self.version = 0
+        self._stops = {chat.stop_id, *_ends(model)}
         self._cache = _Rows(model, rows, context)
         self._free = deque(range(rows))
         self._queue: deque[list[_Sequence]] = deque()
@@ -269,8 +270,8 @@ class TransformersPolicy:
             sequence.token_ids.append(token)
             sequence.logprobs.append(logprob)
             sequence.feed = [token]
-            if token == self.chat.stop_id or self._exhausted(sequence):
-                stopped = token == self.chat.stop_id
+            stopped = token in self._stops
+            if stopped or self._exhausted(sequence):
                 done.append((sequence.handle, self._complete(sequence, stopped=stopped)))
         return done
 
@@ -286,6 +287,12 @@ class TransformersPolicy:
         sequence.turns += 1
         ids = tuple(sequence.token_ids)
         return Completion(ids, tuple(sequence.logprobs), self.chat.text(ids), stopped, self.version)
+
+
+def _ends(model: PreTrainedModel) -> Sequence[int]:
+    """The tokens that end a turn for the model: Llama 3 has another one after a tool call."""
+    ends = getattr(model.generation_config, "eos_token_id", None)
+    return ends if isinstance(ends, list) else [] if ends is None else [ends]
 
 
 def _additive(mask_BTC: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -1,12 +1,13 @@
 """Native tool calls, as chat models are trained on them: one call a turn, answered by a message.
 
-A turn is either of
+A turn is one of
 
 - text as a Hermes or Qwen model writes it: thoughts, and behind them one
   ``<tool_call>{"name": ..., "arguments": {...}}</tool_call>``;
 - an assistant's message as JSON, as OpenAI's interface, vLLM and TRL give it: ``{"role":
   "assistant", "content": ..., "tool_calls": [{"id": ..., "type": "function", "function": {"name":
-  ..., "arguments": ...}}]}`` with one entry in ``tool_calls``, its arguments an object or JSON.
+  ..., "arguments": ...}}]}`` with one entry in ``tool_calls``, its arguments an object or JSON;
+- the call alone, as the template of Llama 3 asks for it: ``{"name": ..., "parameters": {...}}``.
 
 ``info["messages"]`` has what the model reads (a ``tool`` message carries the id of the call, if it
 had one) and ``info["tool_schemas"]`` what its chat template, or the interface, takes as ``tools``.
@@ -132,6 +133,8 @@ class Chat(AgentProtocol):
 def _call_in(text: str) -> dict[str, Any]:
     """The one call of a message as ``{"name": ..., "arguments": {...}}``."""
     message = read_json(text)
+    if {"name", "parameters"} <= message.keys() and "tool_calls" not in message:
+        return {"name": message["name"], "arguments": message["parameters"]}
     if message.get("role", "assistant") != "assistant":
         raise malformed(_EXPECTED, "a message of another role")
     texts = (value for value in message.values() if isinstance(value, str))

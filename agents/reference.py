@@ -1,0 +1,79 @@
+"""Keep a policy near a reference: a divergence per sampled token, reduced like the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from agents.likelihood import token_logprobs
+from agents.losses import KL, Totals, kl_penalty, reduce
+from agents.pretrained import without_adapter
+from text2sql_gym.registry import lookup
+
+Reference = Callable[[Tensor, Tensor, float], Tensor]
+"""From token ids and mask (both (B, T)) and a temperature to log-probabilities without gradient."""
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """``coefficient`` x the estimate of KL(policy, reference), over all tokens that are trained on.
+
+    estimator  a name in `agents.losses.KL`
+
+    Attempts of groups that teach nothing are left out, like of the loss. Source: GRPO,
+    arXiv:2402.03300, equation 4, with the estimator k3.
+    """
+
+    reference: Reference
+    coefficient: float
+    estimator: str = "k3"
+
+    def __post_init__(self) -> None:
+        lookup(KL, self.estimator, "estimator of the divergence")
+        if not self.coefficient > 0:
+            raise ValueError(f"coefficient must be positive, got {self.coefficient}")
+
+    def loss(
+        self,
+        logprobs_BT: Tensor,
+        reference_BT: Tensor,
+        mask_BT: Tensor,
+        whole_mask_BT: Tensor,
+        reduction: str,
+    ) -> tuple[Tensor, Tensor]:
+        """The share of a micro-batch in the loss, and in the mean divergence per token.
+
+        `whole_mask_BT` is the mask of the whole minibatch, which the denominators are counted on.
+        """
+        mask_BT = mask_BT.to(logprobs_BT.device)
+        totals = Totals.of(whole_mask_BT)
+        value_BT = kl_penalty(logprobs_BT, reference_BT, self.estimator)
+        mean = reduce(value_BT.detach(), mask_BT, "token_mean", totals)
+        return self.coefficient * reduce(value_BT, mask_BT, reduction, totals), mean
+
+
+def frozen(model: PreTrainedModel) -> Reference:
+    """A model of its own as the reference; it is switched to evaluation and never trained."""
+    model.eval().requires_grad_(False)
+    return lambda ids_BT, mask_BT, temperature: _logprobs(model, ids_BT, mask_BT, temperature)
+
+
+def adapter_off(model: PreTrainedModel) -> Reference:
+    """The weights under the adapter of a model: a reference that costs no memory."""
+
+    def reference(ids_BT: Tensor, mask_BT: Tensor, temperature: float) -> Tensor:
+        with without_adapter(model):
+            return _logprobs(model, ids_BT, mask_BT, temperature)
+
+    return reference
+
+
+def _logprobs(
+    model: PreTrainedModel, ids_BT: Tensor, mask_BT: Tensor, temperature: float
+) -> Tensor:
+    with torch.no_grad():
+        return token_logprobs(model, ids_BT, mask_BT, temperature)[0]
