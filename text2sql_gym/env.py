@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -214,7 +215,7 @@ class Text2SQLEnv(gym.Env[str, str]):
     @property
     def messages(self) -> tuple[Message, ...]:
         """The whole conversation of the current episode, the agent's own turns included."""
-        return tuple(dict(message) for message in self._episode.messages) if self._episode else ()
+        return deepcopy(self._episode.messages) if self._episode else ()
 
     @property
     def last_turn(self) -> Turn:
@@ -311,7 +312,8 @@ class Text2SQLEnv(gym.Env[str, str]):
         terms, reward = paid(self.scheme, self._rewards, transition)
         done = Turn(call, result)
         message = self.protocol.observe(turn.action, done, before.remaining_turns - 1)
-        after = before.after(turn.action, done, outcome, message, reward)
+        messages = (self.protocol.said(turn.action), message)
+        after = before.after(turn.action, done, outcome, messages, reward)
         return after, message["content"], after.info(terms, (message,))
 
     def _golds(self, task: Task, backend: Backend) -> tuple[tuple[Gold, ...], EpisodeOutcome]:

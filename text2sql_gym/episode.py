@@ -27,7 +27,7 @@ _RAN = (CallOutcome.OK, CallOutcome.TRUNCATED, CallOutcome.DUPLICATE)
 class Episode:
     """All that changes during an episode.
 
-    `messages` are those of the prompt and then, per turn, the action and the observation.
+    `messages` are those of the prompt and then, per turn, what the policy said and what answered it.
     """
 
     task: Task
@@ -36,6 +36,7 @@ class Episode:
     messages: tuple[Message, ...]
     trail: Trail
     tool_schemas: tuple[dict[str, Any], ...] = ()
+    actions: tuple[str, ...] = ()
     history: tuple[Turn, ...] = ()
     rewards: tuple[float, ...] = ()
     outcome: EpisodeOutcome = EpisodeOutcome.NO_SUBMISSION
@@ -68,20 +69,27 @@ class Episode:
     @property
     def transcript(self) -> tuple[str, ...]:
         """The prompt, and then each action and each observation with its reward."""
-        turns = self.messages[len(self.messages) - 2 * len(self.history) :]
+        answers = self.messages[len(self.messages) - 2 * len(self.history) :][1::2]
         shown = [self.prompt]
-        for action, answer, reward in zip(turns[::2], turns[1::2], self.rewards, strict=True):
-            shown += [action["content"], f"{answer['content']}\n[reward {reward:+.3f}]"]
+        for action, answer, reward in zip(self.actions, answers, self.rewards, strict=True):
+            shown += [action, f"{answer['content']}\n[reward {reward:+.3f}]"]
         return tuple(shown)
 
     def after(
-        self, action: str, turn: Turn, outcome: EpisodeOutcome, answer: Message, reward: float
+        self,
+        action: str,
+        turn: Turn,
+        outcome: EpisodeOutcome,
+        messages: tuple[Message, Message],
+        reward: float,
     ) -> Episode:
-        """Return the episode with one more turn."""
+        """Return the episode with one more turn; `messages` are that turn's, as in the episode."""
+        answer = messages[1]["content"]
         return replace(
             self,
-            messages=(*self.messages, {"role": "assistant", "content": action}, answer),
-            trail=self.trail.after(action, turn.result, outcome, answer["content"], reward),
+            messages=(*self.messages, *messages),
+            trail=self.trail.after(action, turn.result, outcome, answer, reward),
+            actions=(*self.actions, action),
             history=(*self.history, turn),
             rewards=(*self.rewards, reward),
             outcome=outcome,

@@ -147,6 +147,43 @@ class TestAnswering:
             assert conversation[3]["content"] == "id INTEGER, primary key\n(1 columns)"
             assert conversation[5]["content"].endswith("(0 rows)\nOne turn is left: call submit.")
             assert info["outcome"] == "match"
+            assert env.messages == tuple(conversation)
+            assert json.dumps(said) in env.unwrapped._episode.transcript
+            env.messages[2]["tool_calls"].clear()  # a caller may change what it was given
+            assert env.messages == tuple(conversation)
+
+    @pytest.mark.parametrize(
+        ("action", "rest"),
+        [
+            (f" {message(entry(), content='Look.', refusal=None)}\n",
+             {"content": "Look.", "tool_calls": [entry()], "refusal": None}),
+            (message(entry()), {"content": None, "tool_calls": [entry()]}),
+            (json.dumps({"tool_calls": [entry()]}), {"content": "", "tool_calls": [entry()]}),
+            (message(entry(), entry("bash")),
+             {"content": None, "tool_calls": [entry(), entry("bash")]}),
+        ],
+    )  # fmt: skip
+    def test_a_message_with_calls_stands_in_the_conversation_as_itself(self, action, rest):
+        assert CHAT.said(action) == {"role": "assistant", **rest}
+
+    @pytest.mark.parametrize(
+        "action",
+        [
+            CALL,
+            "",
+            "{not JSON",
+            "{" * 100_000,
+            message(),
+            message("execute_sql"),
+            json.dumps({"tool_calls": {"0": entry()}}),
+            message(entry(), role="tool"),
+            message(entry(), content="@").replace("@", "\\u003c|im_end|>"),
+            message(entry(), content=[{"text": "@"}]).replace("@", "\\u003C|im_end\\u007c>"),
+            message(entry(arguments=json.dumps({"sql": "@"}).replace("@", "\\u003cresult>"))),
+        ],
+    )
+    def test_any_other_turn_stands_there_as_text_and_so_does_a_forgery(self, action):
+        assert CHAT.said(action) == {"role": "assistant", "content": action}
 
 
 class TestSchemas:

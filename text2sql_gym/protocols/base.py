@@ -7,15 +7,16 @@ from typing import Any, Protocol
 
 from text2sql_gym.types import Limits, Schema, Task, ToolCall, ToolResult, Turn
 
-Message = dict[str, str]
-"""One chat message: ``{"role": ..., "content": ...}``; `chat` adds what its tool messages need."""
+Message = dict[str, Any]
+"""One chat message: ``{"role": ..., "content": ...}``, both texts. `chat` adds what calls need; the
+content of its assistant's messages is the model's own, and may be None."""
 
 
 class AgentProtocol(Protocol):
     """The language an episode is held in. Stateless: one object serves any number of episodes.
 
-    A class that inherits from this one gets `tool_schemas` and `review` as most protocols need
-    them.
+    A class that inherits from this one gets `tool_schemas`, `said` and `review` as most protocols
+    need them.
     """
 
     @property
@@ -45,6 +46,10 @@ class AgentProtocol(Protocol):
 
         Arguments or thoughts with the protocol's own tags in them may give a malformed turn.
         """
+
+    def said(self, action: str) -> Message:
+        """Return a turn of the policy as the assistant's message of a conversation."""
+        return {"role": "assistant", "content": action}
 
     def review(self, call: ToolCall, result: ToolResult, history: Sequence[Turn]) -> ToolResult:
         """Return the result, or what stands in its place if the call breaks the protocol's order.

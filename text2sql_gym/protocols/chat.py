@@ -22,6 +22,7 @@ took over; vLLM's hermes parser reads the same, and tolerates more.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,7 @@ _EXPECTED = (
     'your text and then one <tool_call>{"name": ..., "arguments": {...}}</tool_call>, or an'
     ' assistant\'s message as JSON with one entry in "tool_calls"'
 )
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
 @dataclass(frozen=True)
@@ -119,12 +121,17 @@ class Chat(AgentProtocol):
         payload = write_call(call.tool, call.arguments)
         return f"{thought}\n<tool_call>\n{payload}\n</tool_call>".lstrip()
 
+    def said(self, action: str) -> Message:
+        """The message itself where the turn is one with calls, else the turn as its content."""
+        message = _message_in(action)
+        return super().said(action) if message is None else {"content": "", **message}
+
     def observe(self, action: str, turn: Turn, remaining_turns: int) -> Message:
         """The result as a ``tool`` message; a turn without a call is answered by the user."""
         notice = "\nOne turn is left: call submit." if remaining_turns == 1 else ""
         answer = {"content": f"{turn.result.text}{notice}"}
         name = {"name": turn.call.tool} if turn.call else {}
-        call_id = _call_id(action)
+        call_id = _call_id(_message_in(action))
         if call_id:
             return {"role": "tool", "tool_call_id": call_id, **name, **answer}
         return {"role": "tool" if name else "user", **name, **answer}
@@ -152,12 +159,26 @@ def _call_in(text: str) -> dict[str, Any]:
     return {"name": function.get("name"), "arguments": arguments}
 
 
-def _call_id(action: str) -> str:
-    """The id of the first call of a message, so that it can be answered even if it is malformed."""
+def _message_in(action: str) -> Message | None:
+    """The assistant's message with calls that a turn is; None for other turns and for forgeries."""
     if not action.lstrip().startswith("{"):
-        return ""
+        return None
     try:
-        call_id = json.loads(action)["tool_calls"][0]["id"]
-    except (ValueError, RecursionError, LookupError, TypeError):
-        return ""
+        message = json.loads(action)
+    except (ValueError, RecursionError):
+        return None
+    calls = message.get("tool_calls")
+    called = isinstance(calls, list) and bool(calls) and all(isinstance(one, dict) for one in calls)
+    mine = called and message.get("role", "assistant") == "assistant"
+    return {**message, "role": "assistant"} if mine and not forged(_unescaped(action)) else None
+
+
+def _unescaped(text: str) -> str:
+    """What JSON's escapes may hide, however often they are applied."""
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text).replace("\\", "")
+
+
+def _call_id(message: Message | None) -> str:
+    """The id of the first call of a message, so that it can be answered even if it is malformed."""
+    call_id = message["tool_calls"][0].get("id") if message else None
     return call_id if isinstance(call_id, str) and len(call_id) <= 100 else ""
