@@ -42,6 +42,7 @@ class Problem(StrEnum):
     TIMEOUT = "timeout"  # it exceeds the limit on steps or time
     TOO_LARGE = "too_large"  # its result is cut: more rows, cells or bytes than are compared
     UNREWARDED = "unrewarded"  # submitted as an answer, it does not match itself
+    UNPROVED = "unproved"  # no rows where the matcher looks, and the task says this proves nothing
     EMPTY = "empty"  # no rows: many other queries have none either
     VOLATILE = "volatile"  # it reads the clock or draws random numbers
 
@@ -115,12 +116,12 @@ def _check_database(
             if not task.gold_sql:
                 yield Finding(task.task_id, Problem.NO_GOLD, "the task has no gold query")
             for sql in task.gold_sql:
-                for problem, detail in _check_gold(sql, backend, matcher, limits):
+                for problem, detail in _check_gold(sql, task, backend, matcher, limits):
                     yield Finding(task.task_id, problem, detail, sql)
 
 
 def _check_gold(
-    sql: str, backend: Backend, matcher: Matcher, limits: Limits
+    sql: str, task: Task, backend: Backend, matcher: Matcher, limits: Limits
 ) -> Iterator[tuple[Problem, str]]:
     """Yield the problems of one gold query; one that fails has no further ones."""
     try:
@@ -139,7 +140,9 @@ def _check_gold(
     score = matcher(sql, table, gold, backend, limits)
     if score < 1.0:
         yield Problem.UNREWARDED, f"submitted as an answer it scores {score}"
-    if not table.rows:
+    if task.empty_proves_nothing and gold.is_empty:
+        yield Problem.UNPROVED, "no rows, and the task has empty_proves_nothing"
+    elif not table.rows:
         yield Problem.EMPTY, "no rows"
     if names := _volatile_parts(sql):
         yield Problem.VOLATILE, f"depends on {', '.join(names)}"

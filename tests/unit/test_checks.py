@@ -78,6 +78,33 @@ def test_a_task_without_gold_is_reported(database):
     assert problems(database) == ([Problem.NO_GOLD], ("one",))
 
 
+IMPOSSIBLE = "SELECT a FROM t WHERE a > 5 AND a < 5"
+
+
+@pytest.mark.parametrize(
+    ("sql", "matcher", "problem"),
+    [
+        ("SELECT a FROM t WHERE a > 99", "bird_ex", Problem.UNPROVED),
+        (IMPOSSIBLE, "strict", Problem.UNPROVED),
+        ("SELECT a FROM t WHERE a > 99", "strict", Problem.EMPTY),  # compared on a copy with rows
+    ],
+)
+def test_an_empty_gold_that_proves_nothing_cannot_earn_the_full_reward(
+    database, sql, matcher, problem
+):
+    task = Task("one", database, "?", (sql,), empty_proves_nothing=True)
+    report = check_tasks([task], matcher, LIMITS)
+    assert [found.problem for found in report.findings] == [problem]
+    played = play_tasks([task], matcher, LIMITS)
+    lost = ("one",) if problem is Problem.UNPROVED else ()
+    assert report.without_full_reward == played.without_full_reward == lost
+
+
+def test_a_flagged_gold_with_rows_is_not_reported(database):
+    task = Task("one", database, "?", ("SELECT COUNT(*) FROM t",), empty_proves_nothing=True)
+    assert check_tasks([task], limits=LIMITS).findings == ()
+
+
 def test_a_database_that_cannot_be_opened_is_reported_for_each_of_its_tasks(tmp_path):
     away = str(tmp_path / "away.sqlite")
     tasks = [Task("one", away, "?", ("SELECT 1",)), Task("two", away, "?", ("SELECT 1",))]
