@@ -7,17 +7,27 @@ import socket
 import subprocess
 from contextlib import closing, contextmanager
 from glob import glob
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 
 @contextmanager
-def postgresql_server(folder):
-    """Start a server with an empty database ``shop``, and yield its owner's URL.
+def postgresql_server():
+    """Start a server, and yield its owner's URL of the database ``postgres``.
 
-    Skips the test where PostgreSQL is not installed or cannot be started.
+    Its folder is none of pytest's, which are closed to the user that it runs as. Skips the test
+    where PostgreSQL is not installed or cannot be started.
     """
     initdb, postgres = (_program(name) for name in ("initdb", "postgres"))
+    with TemporaryDirectory(prefix="postgresql-") as name:
+        with _running(initdb, postgres, Path(name)) as url:
+            yield url
+
+
+@contextmanager
+def _running(initdb, postgres, folder):
     who = _user(folder)
     data, port = str(folder / "data"), _free_port()
     options = ["-U", "owner", "-A", "trust", "-E", "UTF8", "--no-sync", "-D", data]
@@ -29,7 +39,7 @@ def postgresql_server(folder):
         [postgres, "-D", data, *flags], stdout=output, stderr=output, **who
     ) as server:
         try:
-            yield _wait_and_create(port, server, log)
+            yield _ready(port, server, log)
         finally:
             server.send_signal(signal.SIGQUIT)  # wait for no client and no statement
 
@@ -49,9 +59,6 @@ def _user(folder):
         shutil.chown(folder, "postgres")
     except LookupError:
         pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
-    for parent in (folder, *folder.parents):
-        if parent.owner() == "root" and not parent.stat().st_mode & 0o001:
-            parent.chmod(parent.stat().st_mode | 0o001)
     return {"cwd": "/", "user": "postgres", "group": "postgres", "extra_groups": []}
 
 
@@ -67,15 +74,14 @@ def _free_port():
         return probe.getsockname()[1]
 
 
-def _wait_and_create(port, server, log):
+def _ready(port, server, log):
     import psycopg
 
-    url = f"postgresql://owner@127.0.0.1:{port}/"
+    url = f"postgresql://owner@127.0.0.1:{port}/postgres"
     while server.poll() is None:
         try:
-            with psycopg.connect(url + "postgres", autocommit=True) as connection:
-                connection.execute("CREATE DATABASE shop")
-                return url + "shop"
+            psycopg.connect(url).close()
+            return url
         except psycopg.OperationalError:
             os.sched_yield()
     pytest.skip(f"the PostgreSQL server did not start: {log.read_text()[-300:]}")

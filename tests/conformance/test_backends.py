@@ -1,14 +1,11 @@
 """Laws of every backend: the same small database, asked through each engine."""
 
 import pickle
-import sqlite3
 from contextlib import closing
 from pathlib import Path
 from time import perf_counter
 
 import pytest
-
-from postgresql_server import postgresql_server
 
 from text2sql_gym.backends import BACKENDS, open_backend
 from text2sql_gym.errors import EnvironmentFault, ToolError, UnknownName
@@ -34,52 +31,12 @@ LONG_CALLS = {
 """For each engine one call that takes it long and cannot be interrupted."""
 
 
-def kept_open(url):
-    """Yield the URL while one backend keeps the worker processes alive between tests."""
-    with closing(open_backend(url, LIMITS)):
+@pytest.fixture(scope="session", params=sorted(BACKENDS))
+def url(request, write_database):
+    """The URL of the same database under each engine."""
+    url = write_database(request.param, "shop", SCRIPT)
+    with closing(open_backend(url, LIMITS)):  # keeps the worker processes between tests
         yield url
-
-
-@pytest.fixture(scope="session")
-def sqlite_url(tmp_path_factory):
-    path = tmp_path_factory.mktemp("sqlite") / "shop.sqlite"
-    with closing(sqlite3.connect(path)) as connection, connection:
-        for sql in SCRIPT:
-            connection.execute(sql)
-    yield from kept_open(f"sqlite:///{path}")
-
-
-@pytest.fixture(scope="session")
-def duckdb_url(tmp_path_factory):
-    duckdb = pytest.importorskip("duckdb", reason="DuckDB is not installed")
-    path = tmp_path_factory.mktemp("duckdb") / "shop.duckdb"
-    with duckdb.connect(str(path)) as connection:
-        for sql in SCRIPT:
-            connection.execute(sql)
-    yield from kept_open(f"duckdb:///{path}")
-
-
-@pytest.fixture(scope="session")
-def postgresql_url(tmp_path_factory):
-    pytest.importorskip("psycopg", reason="psycopg is not installed")
-    with postgresql_server(tmp_path_factory.mktemp("postgresql")) as url:
-        write_shop(url)
-        yield from kept_open(url.replace("owner", "reader"))
-
-
-@pytest.fixture(params=sorted(BACKENDS))
-def url(request):
-    """The URL of the same database under each engine; a new engine needs a fixture for it."""
-    return request.getfixturevalue(f"{request.param}_url")
-
-
-def write_shop(url):
-    """Write the database and a role that may read it and nothing else."""
-    import psycopg
-
-    with psycopg.connect(url, autocommit=True) as connection:
-        for sql in (*SCRIPT, "CREATE ROLE reader LOGIN", "GRANT pg_read_all_data TO reader"):
-            connection.execute(sql)
 
 
 @pytest.fixture
@@ -216,10 +173,11 @@ def test_one_long_call_is_stopped_and_the_next_statement_runs(backend):
     assert backend.execute("SELECT 7", max_rows=1).rows == ((7,),)
 
 
-def test_duckdb_writes_no_file_and_names_none(duckdb_url):
-    folder = Path(duckdb_url.removeprefix("duckdb:///")).parent
+def test_duckdb_writes_no_file_and_names_none(write_database):
+    url = write_database("duckdb", "shop", SCRIPT)
+    folder = Path(url.removeprefix("duckdb:///")).parent
     spill = "SELECT count(DISTINCT a.i::VARCHAR || b.i) FROM range(3000) a(i), range(3000) b(i)"
-    backend = open_backend(duckdb_url, Limits(seconds=30.0, memory_mb=64))
+    backend = open_backend(url, Limits(seconds=30.0, memory_mb=64))
     for sql in (spill, "SELECT * FROM 'shop.duckdb'", f"SELECT * FROM read_text('{folder}/x')"):
         assert str(folder) not in str(refusal(backend, sql))
         assert [file.name for file in folder.iterdir()] == ["shop.duckdb"]
@@ -282,8 +240,8 @@ def test_the_url_of_a_backend_opens_it_again(backend):
     again.close()
 
 
-def test_a_plain_path_is_an_sqlite_file(sqlite_url, monkeypatch):
-    path = sqlite_url.removeprefix("sqlite:///")
+def test_a_plain_path_is_an_sqlite_file(write_database, monkeypatch):
+    path = write_database("sqlite", "shop", SCRIPT).removeprefix("sqlite:///")
     folder, name = path.rsplit("/", 1)
     monkeypatch.chdir(folder)
     for url in (path, name, f"sqlite:///{name}"):

@@ -1,15 +1,14 @@
-"""Laws of every tool in `TOOLS`, on a database whose every text tries to be a tag."""
+"""Laws of every tool in `TOOLS` under every engine, on a database of texts that try to be tags."""
 
 import inspect
 import re
-import sqlite3
 from contextlib import closing
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from text2sql_gym.backends import open_backend
+from text2sql_gym.backends import BACKENDS, open_backend
 from text2sql_gym.errors import ToolError
 from text2sql_gym.tools import TOOLS
 from text2sql_gym.types import CallOutcome, Limits
@@ -19,23 +18,24 @@ LIMITS = Limits(vm_steps=1_000_000, shown_characters=500)
 TAG = re.compile(r"<[A-Za-z/|_!?]")
 
 
-@pytest.fixture(scope="module")
-def backend(tmp_path_factory):
-    path = tmp_path_factory.mktemp("trap") / "trap.sqlite"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute(f'CREATE TABLE "{EVIL}" ("{EVIL}" TEXT, id INTEGER PRIMARY KEY)')
-        connection.execute("CREATE TABLE sale (id INTEGER PRIMARY KEY, city TEXT)")
-        connection.executemany(f'INSERT INTO "{EVIL}" VALUES (?, NULL)', [(EVIL * 20,)] * 50)
-        connection.executemany("INSERT INTO sale (city) VALUES (?)", [(EVIL,), ("Oslo",)])
-        connection.commit()
-    backend = open_backend(str(path), LIMITS)
-    yield backend
-    backend.close()
+SCRIPT = (
+    f'CREATE TABLE "{EVIL}" ("{EVIL}" TEXT, id INTEGER PRIMARY KEY)',
+    "CREATE TABLE sale (id INTEGER PRIMARY KEY, city TEXT)",
+    f'INSERT INTO "{EVIL}" VALUES ' + ", ".join(f"('{EVIL * 20}', {n})" for n in range(50)),
+    f"INSERT INTO sale VALUES (1, '{EVIL}'), (2, 'Oslo')",
+)
+
+
+@pytest.fixture(scope="module", params=sorted(BACKENDS))
+def backend(request, write_database):
+    url = write_database(request.param, "trap", SCRIPT)
+    with closing(open_backend(url, LIMITS)) as backend:
+        yield backend
 
 
 TEXTS = st.sampled_from(
     ["", "sale", "SALE", "city", "id", "Oslo", EVIL, "nowhere", "SELECT * FROM sale", "1; 2", "\0",
-     "SELECT * FROM [" + EVIL + "]", "DELETE FROM sale", "%", "\ud800", "x" * 30_000]
+     f'SELECT * FROM "{EVIL}"', "DELETE FROM sale", "%", "\ud800", "x" * 30_000]
 ) | st.text(max_size=20)  # fmt: skip
 NAMES = st.sampled_from(["sql", "table", "column", "text", "schema", EVIL, "", "x" * 2_000])
 

@@ -42,7 +42,7 @@ def honest(folder):
     backend.close()
 
 
-def rows_of(backend, sql, tries=5):
+def rows_of(backend, sql, tries=20):
     """Run an honest statement; on a busy machine the wall clock may stop it more than once."""
     try:
         return backend.execute(sql, max_rows=10).rows
