@@ -27,7 +27,7 @@ _RAN = (CallOutcome.OK, CallOutcome.TRUNCATED, CallOutcome.DUPLICATE)
 class Episode:
     """All that changes during an episode.
 
-    `messages` are those of the prompt and then, per turn, what the policy said and what answered it.
+    `messages` are those of the prompt and then, per turn, what was said and what answered it.
     """
 
     task: Task

@@ -70,7 +70,7 @@ def _chain(sql: str, database: str) -> _Chain:
     keys: dict[str, Key] = {}
     grounded: set[str] = set()
     for name, body in bodies.items():
-        named = _tables(body) - {name}
+        named = _tables(body)
         links = named & keys.keys()
         text = _text(body, name, dialect_of(database))
         keys[name] = (text, frozenset(keys[link] for link in links))

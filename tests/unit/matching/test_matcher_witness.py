@@ -138,6 +138,24 @@ class TestWitness:
         assert not Strict().prepare(gold, shop, Limits()).rows_elsewhere
         assert judge(Strict(), gold, LUCKY[0], shop) == 1.0
 
+    def test_another_copy_is_tried_where_the_gold_finds_nothing_on_the_first(self, shop, judge):
+        gold = "SELECT kind FROM sale WHERE id = 77 AND price > 100"
+        seeds = [Strict(seed=seed).prepare(gold, shop, Limits()).prepared.witness[1]
+                 for seed in (0, 1)]
+        assert seeds == [1, 1]  # that of seed 0 has the key in a row with another price
+        assert judge(Strict(), gold, gold, shop) == 1.0
+        assert judge(Strict(), gold, LUCKY[0], shop) == 0.0
+
+    def test_tables_and_columns_are_found_in_any_case(self, open_database, judge):
+        trade = open_database(
+            "CREATE TABLE Trade(Id INTEGER PRIMARY KEY, Sort TEXT, Price REAL);"
+            "INSERT INTO Trade VALUES (1, 'pen', 2.5), (2, 'ink', 3.0);"
+        )
+        gold = "SELECT id FROM TRADE WHERE sort = 'quill' AND PRICE > 900"
+        assert Strict().prepare(gold, trade, Limits()).rows_elsewhere
+        assert judge(Strict(), gold, "SELECT Id FROM Trade WHERE Sort = 'vase'", trade) == 0.0
+        assert judge(Strict(), gold, gold.lower(), trade) == 1.0
+
     def test_the_original_is_not_touched_and_the_copy_is_repeatable(self, path):
         before = hashlib.sha256(path.read_bytes()).digest()
         literals = (("sale", "id", 77), ("sale", "price", 101.0))
