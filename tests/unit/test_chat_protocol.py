@@ -39,6 +39,7 @@ class TestReading:
             json.dumps({"tool_calls": [{"function": {"name": "execute_sql", "arguments": '{"sql": '
                                                      '"SELECT 1"}'}}]}),
             f"  {message(entry())}\n",
+            '{"name": "execute_sql", "parameters": {"sql": "SELECT 1"}}',  # as Llama 3 has it
         ],
     )  # fmt: skip
     def test_text_and_messages_are_the_same_call(self, action):

@@ -9,7 +9,9 @@ from agents.conversation import Conversations, converse, endpoint, scripted
 from agents.policies.endpoint import Endpoint, EndpointError
 from agents.policies.scripted import SCRIPTS
 from agents.types import Ended
+from text2sql_gym.env import Text2SQLEnv
 from text2sql_gym.protocols.finestep import FineStep
+from text2sql_gym.types import ToolCall
 
 CALL = FineStep.call("look", "SELECT * FROM city")
 ANSWER = FineStep.answer("done", "SELECT COUNT(*) FROM city")
@@ -89,6 +91,80 @@ def test_an_endpoint_hears_the_whole_conversation_and_its_answer_is_judged(serve
     assert roles == ["user", "assistant", "user"]  # a tool's answer is sent as the user's
     assert body["messages"][1]["content"] == CALL
     assert "Oslo" in body["messages"][2]["content"]
+
+
+def calling(*calls, content=None):
+    message = {"role": "assistant", "content": content, "tool_calls": list(calls)}
+    return 200, {"choices": [{"message": message, "finish_reason": "tool_calls"}]}
+
+
+def native(name, arguments, call_id="c1"):
+    function = {"name": name, "arguments": arguments}
+    return {"id": call_id, "type": "function", "function": function}
+
+
+LOOK = native("execute_sql", '{"sql": "SELECT * FROM city"}', "c1")
+SUBMIT = native("submit", '{"sql": "SELECT COUNT(*) FROM city"}', "c2")
+
+
+class TestNativeTools:
+    @pytest.fixture
+    def chat_env(self, tasks):
+        with Text2SQLEnv(tasks=tasks, protocol="chat") as env:
+            yield env
+
+    def test_calls_and_answers_are_sent_as_an_endpoint_knows_them(self, serve, chat_env):
+        replies = (calling(LOOK, content="let me look"), calling(SUBMIT))
+        server = serve(lambda place, body: replies[place])
+        attempt = ask(server)(chat_env)
+        assert (attempt.outcome, [step.tool for step in attempt.steps]) == (
+            "match", ["execute_sql", "submit"],
+        )  # fmt: skip
+        *_, body = server.asked[1]
+        assert body["tools"] == list(chat_env.protocol.tool_schemas)
+        assert body["parallel_tool_calls"] is False
+        system, user, said, heard = body["messages"]
+        assert (system["role"], user["role"]) == ("system", "user")
+        assert said == {"role": "assistant", "content": "let me look", "tool_calls": [LOOK]}
+        assert (heard["role"], heard["tool_call_id"]) == ("tool", "c1")
+        assert "Oslo" in heard["content"]
+
+    def test_of_two_calls_the_first_is_sent_back_and_answered(self, serve, chat_env):
+        replies = (calling(LOOK, SUBMIT), calling(SUBMIT))
+        server = serve(lambda place, body: replies[place])
+        attempt = ask(server)(chat_env)
+        assert [step.call_outcome for step in attempt.steps] == ["malformed", "ok"]
+        *_, said, heard = server.asked[1][2]["messages"]
+        assert said["tool_calls"] == [LOOK]
+        assert (heard["role"], heard["tool_call_id"]) == ("tool", "c1")
+
+    @pytest.mark.parametrize(
+        "broken", [native("execute_sql", "{not json"), native("execute_sql", "[]"), {"id": "c1"}]
+    )
+    def test_a_call_that_a_server_may_fail_to_read_is_sent_back_as_text(
+        self, serve, chat_env, broken
+    ):
+        replies = (calling(broken), calling(SUBMIT))
+        server = serve(lambda place, body: replies[place])
+        attempt = ask(server)(chat_env)
+        assert [step.call_outcome for step in attempt.steps] == ["malformed", "ok"]
+        *_, said, heard = server.asked[1][2]["messages"]
+        assert "tool_calls" not in said and isinstance(said["content"], str)
+        assert heard["role"] == "user"
+
+    def test_a_model_that_writes_its_calls_as_text_is_answered_by_the_user(self, serve, chat_env):
+        text = chat_env.protocol.write(ToolCall("execute_sql", {"sql": "SELECT 1"}))
+        replies = (completion(text), calling(SUBMIT))
+        server = serve(lambda place, body: replies[place])
+        assert ask(server)(chat_env).outcome == "match"
+        *_, said, heard = server.asked[1][2]["messages"]
+        assert said == {"role": "assistant", "content": text} and heard["role"] == "user"
+
+    def test_other_protocols_send_no_tools(self, serve, make_env):
+        server = serve(lambda place, body: completion(ANSWER))
+        with make_env() as env:
+            ask(server)(env)
+        assert "tools" not in server.asked[0][2]
 
 
 def test_without_a_key_no_key_is_sent_and_with_one_it_is_never_shown(serve, make_env):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from agents import likelihood
 from agents.likelihood import token_logprobs
 
 IDS = torch.tensor([[30, 41, 52, 63, 74, 85], [90, 81, 72, 63, 0, 0]])
@@ -75,3 +76,16 @@ def test_the_entropy_of_a_model_that_knows_nothing_is_that_of_a_fair_die(model):
 def test_without_a_sampled_token_everything_is_zero(model):
     logprobs_BT, entropy_BT = token_logprobs(model, IDS, torch.zeros_like(MASK))
     assert not logprobs_BT.any() and not entropy_BT.any()
+
+
+def test_a_vocabulary_projected_in_parts_gives_the_same_numbers_and_gradients(model, monkeypatch):
+    results = []
+    for limit in (likelihood._LOGITS, 2 * model.config.vocab_size):  # five tokens: 2, 2 and 1
+        monkeypatch.setattr(likelihood, "_LOGITS", limit)
+        model.zero_grad()
+        logprobs_BT, entropy_BT = token_logprobs(model, IDS, MASK, 0.7)
+        (logprobs_BT * torch.arange(6)).sum().backward()
+        gradients = [parameter.grad.clone() for parameter in model.parameters()]
+        results.append([logprobs_BT.detach(), entropy_BT, *gradients])
+    for whole, parts in zip(*results, strict=True):
+        torch.testing.assert_close(parts, whole, atol=1e-5, rtol=1e-4)

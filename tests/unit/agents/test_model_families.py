@@ -13,7 +13,7 @@ from agents.chat import Chat
 from agents.demonstrations import demonstrate
 from agents.policies.scripted import SCRIPTS
 from agents.tiny import train_tokenizer
-from experiments.config import Config, read_config
+from experiments.config import Config, defaults_for, read_config
 from experiments.contestants import Setting, contestant
 from experiments.run import Run
 from experiments.tasks import make_env
@@ -27,7 +27,8 @@ torch.set_num_threads(1)
 FLAGS = (
     "--dataset records --threads 1 --device cpu --context 1500 --max-new-tokens 10 --max-turns 2 "
     "--updates 2 --tasks 2 --group-size 4 --rate 1e-2 --rate-warmup 0 --rows 8 --eval-tasks 1 "
-    "--eval-samples 0 --transcripts 0 --save-every 1 --overlong penalty --overlong-cache 1400"
+    "--eval-samples 0 --transcripts 0 --save-every 1 --overlong penalty --overlong-cache 1400 "
+    "--token-budget 2500"
 ).split()
 
 CASES = {
@@ -136,7 +137,7 @@ def test_weights_in_bf16_stay_in_bf16(family_run):
     assert {value.dtype for value in trained_weights(run).values()} == {torch.bfloat16}
 
 
-@pytest.mark.parametrize("family", ["qwen2.5", "llama3.1"])
+@pytest.mark.parametrize("family", CASES)
 def test_a_stopped_run_ends_in_the_same_weights(family, family_run, data, tmp_path, monkeypatch):
     model, whole = family_run(family)
     collect = Run.collect
@@ -223,6 +224,12 @@ def test_flags_that_do_not_go_together_are_refused(flags, said, capsys):
     with pytest.raises(SystemExit):
         main(flags)
     assert said in capsys.readouterr().err
+
+
+def test_the_learning_rate_suits_what_is_trained():
+    assert defaults_for(["--hidden", "8"]) == {}
+    assert defaults_for(["--model", "x"])["rate"] == 1e-6
+    assert defaults_for(["--model=x", "--lora", "8"])["rate"] == 2e-5
 
 
 def test_a_model_that_is_not_there_ends_with_a_message(data, tmp_path):

@@ -68,3 +68,43 @@ def test_muon_takes_the_matrices_of_hidden_layers_and_leaves_the_vocabulary_to_a
     assert isinstance(matrices, torch.optim.Muon)
     assert all(p.ndim == 2 and p is not embedding for p in matrices.param_groups[0]["params"])
     assert any(p is embedding for p in others.param_groups[0]["params"])
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+class TestWeightsInBf16:
+    def test_steps_that_bf16_would_lose_add_up(self, name, model):
+        learner = copy.deepcopy(model).to(torch.bfloat16)
+        optimizer, before = OPTIMIZERS[name](learner, BETAS, 0.0), weights(learner)
+        norms = [p for p in learner.parameters() if p.ndim == 1]  # they are 1: neighbours at 1/128
+        for _ in range(40):
+            for parameter in learner.parameters():
+                parameter.grad = torch.ones_like(parameter)
+            optimizer.step(1e-3)
+        assert all(p.dtype == torch.bfloat16 and p.grad is None for p in learner.parameters())
+        assert not torch.equal(weights(learner), before)
+        for parameter in norms:  # AdamW moves each by its rate: 1 - 40 x 1e-3, rounded
+            torch.testing.assert_close(
+                parameter, torch.full_like(parameter, 0.96), atol=4e-3, rtol=0
+            )
+
+    def test_a_restored_state_goes_on_exactly(self, name, model):
+        whole = copy.deepcopy(model).to(torch.bfloat16)
+        first = OPTIMIZERS[name](whole, BETAS, 0.1)
+        gradients_in_bf16(whole, 0)
+        first.step(1e-3)
+        other, state = copy.deepcopy(whole), copy.deepcopy(first.state_dict())
+        second = OPTIMIZERS[name](other, BETAS, 0.1)
+        second.load_state_dict(state)
+        for seed in (1, 2):
+            for learner, optimizer in ((whole, first), (other, second)):
+                gradients_in_bf16(learner, seed)
+                optimizer.step(1e-3)
+        for one, two in zip(first.copies, second.copies, strict=True):
+            assert torch.equal(one[1], two[1]) and torch.equal(one[0], two[0])
+
+
+def gradients_in_bf16(model, seed):
+    draws = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        drawn = torch.randn(parameter.shape, generator=draws)
+        parameter.grad = drawn.to(torch.bfloat16)

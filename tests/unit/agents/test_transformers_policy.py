@@ -147,6 +147,15 @@ def test_a_turn_ends_at_the_end_token_which_is_its_last(chat, imitator, demonstr
     assert completion.text.startswith("<reasoning>")
 
 
+def test_every_end_token_of_the_model_ends_a_turn(model, chat):
+    ((_, whole),) = first_turns(make(model, chat, temperature=0.0), prompt(1), [0])
+    assert not whole.stopped
+    end = whole.token_ids[4]
+    model.generation_config.eos_token_id = [chat.stop_id, end]
+    ((_, cut),) = first_turns(make(model, chat, temperature=0.0), prompt(1), [0])
+    assert cut.stopped and cut.token_ids == whole.token_ids[: whole.token_ids.index(end) + 1]
+
+
 def test_a_turn_at_the_token_limit_is_not_stopped(model, chat):
     said = play(make(model, chat, new=3), [(prompt(0), [1, 2, 3])], turns=2)
     for turns in said.values():
