@@ -120,6 +120,10 @@ class TestEveryProtocol:
         assert "One turn is left" not in message["content"]
         assert "One turn is left" in protocol.observe(action, turn, 1)["content"]
 
+    def test_a_turn_of_text_stands_in_the_conversation_as_the_assistants_content(self, protocol):
+        for action in (*example_turns(protocol), "hello", ""):
+            assert protocol.said(action) == {"role": "assistant", "content": action}
+
     def test_is_a_value(self, protocol):
         assert pickle.loads(pickle.dumps(protocol)) == protocol == type(protocol)()
         assert hash(protocol) == hash(type(protocol)())

@@ -357,6 +357,6 @@ def run_script(body, path, *, kill_when_it_speaks=False):
             first = process.stdout.readline()
             process.kill()
             return [first.strip()]
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=300)
     assert process.returncode == 0
     return output.splitlines()

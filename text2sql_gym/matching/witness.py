@@ -68,7 +68,7 @@ def _compared_with(column: exp.Expr) -> Iterator[Cell]:
     if isinstance(column.parent, exp.Group) or _is_intersected(column):
         yield _ANY
     node = column
-    while isinstance(node.parent, _WRAPPERS) and not isinstance(node.parent, exp.Connector):
+    while isinstance(node.parent, _WRAPPERS):
         node = node.parent
     comparison = node.parent
     if isinstance(comparison, exp.Is):

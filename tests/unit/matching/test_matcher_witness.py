@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -13,9 +14,10 @@ import pytest
 from text2sql_gym.errors import DatasetError
 from text2sql_gym.matching import MATCHERS
 from text2sql_gym.matching import variants as variants_module
+from text2sql_gym.matching.perturb import Reference, Relation
 from text2sql_gym.matching.strict import Strict
 from text2sql_gym.matching.variants import witness_of
-from text2sql_gym.matching.witness import literals_of
+from text2sql_gym.matching.witness import filled, literals_of, planted, through_references
 from text2sql_gym.protocols.finestep import FineStep
 from text2sql_gym.types import Column, Limits, TableSchema
 
@@ -106,8 +108,53 @@ class TestLiteralsOf:
             ("sale", "price", -0.5), ("sale", "price", 0.5), ("sale", "price", 1.5),
         )  # fmt: skip
 
+    @pytest.mark.parametrize(
+        ("literal", "values"), [("5", [4, 5, 6]), ("5.0", [4, 5, 6]), ("0.5", [-0.5, 0.5, 1.5])]
+    )
+    def test_whole_numbers_are_integers_since_a_text_column_tells_5_from_5_0(self, literal, values):
+        found = [value for *_, value in literals_of(f"SELECT 1 FROM shop WHERE city = {literal}",
+                                                    SCHEMA)]
+        assert sorted(map(repr, found)) == sorted(map(repr, values))
+
     def test_what_cannot_be_read_compares_nothing(self):
         assert literals_of("SELEC", SCHEMA) == ()
+
+
+class TestPlanting:
+    SALE = Relation(
+        "Sale", ("ID", "Shop", "Kind"), tuple((n, 1, "pen") for n in range(1, 31)), keys=((0,),),
+        references=(Reference((1,), "shop", (0,)),),
+    )  # fmt: skip
+    PLACES = Relation("Shop", ("Key", "City"), ((1, "Oslo"), (2, "Rome")), keys=((0,),))
+
+    def test_values_of_several_columns_meet_in_about_six_of_ten_rows(self):
+        literals = (("sale", "kind", "vase"), ("sale", "shop", 9), ("other", "kind", "jug"))
+        rows = planted(self.SALE, literals, random.Random(0)).rows
+        assert {row[1:] for row in rows} == {(1, "pen"), (9, "vase")}
+        assert 12 <= sum(row[2] == "vase" for row in rows) <= 24
+
+    def test_a_key_has_each_value_once_also_one_that_was_there(self):
+        literals = (("sale", "id", 7), ("sale", "id", 77))
+        keys = planted(self.SALE, literals, random.Random(0)).column(0)
+        assert len(set(keys)) == len(keys) == 30 and 77 in keys
+
+    def test_a_key_that_is_looked_for_in_a_reference_is_wanted_on_its_other_side(self):
+        database = {"sale": self.SALE, "shop": self.PLACES}
+        literals = (("sale", "shop", 9), ("sale", "kind", "vase"))
+        assert set(through_references(database, literals)) == {*literals, ("shop", "key", 9)}
+
+    def test_a_reference_that_is_looked_for_because_it_is_missing_wants_no_key(self):
+        database = {"sale": self.SALE, "shop": self.PLACES}
+        assert through_references(database, (("sale", "shop", None),)) == (("sale", "shop", None),)
+
+    def test_an_empty_table_is_filled_by_the_types_of_its_columns(self):
+        types = ("INTEGER", "decimal(9,2)", "DATE", "VARCHAR(9)", "")
+        empty = Relation("void", ("a", "b", "c", "d", "e"), (), types=types)
+        made = filled({"void": empty, "shop": self.PLACES})
+        assert made["shop"] is self.PLACES
+        assert made["void"].rows[:2] == (
+            (1, 1.5, "2010-01-01", "d 1", "e 1"), (2, 2.5, "2010-01-02", "d 2", "e 2"),
+        )  # fmt: skip
 
 
 class TestWitness:
