@@ -40,6 +40,21 @@ TEXTS = st.sampled_from(
 NAMES = st.sampled_from(["sql", "table", "column", "text", "schema", EVIL, "", "x" * 2_000])
 
 
+OSLO = "SELECT city FROM sale WHERE id = 2"
+GOOD = {
+    "list_tables": {},
+    "describe_table": {"table": "sale"},
+    "sample_rows": {"table": "sale"},
+    "search_values": {"table": "sale", "column": "city", "text": "osl"},
+    "propose_schema": {"schema": "sale(id, city)"},
+    "run_ctes": {"sql": f"WITH there AS ({OSLO})"},
+    "submit_ctes": {"sql": f"WITH there AS ({OSLO}) SELECT * FROM there"},
+}
+"""arguments of a good call; all other tools take a statement"""
+SHOWN = {"list_tables": "sale", "describe_table": "city", "propose_schema": "2 columns"}
+"""what the answer to it shows; all other tools show the row"""
+
+
 def arguments_of(name):
     """The names of a tool's arguments, as its docstring gives them to the policy."""
     return re.findall(r"``(\w+)``", (inspect.getdoc(TOOLS[name]) or "").partition("Arguments:")[2])
@@ -80,6 +95,13 @@ class TestEveryTool:
             assert caught.value.outcome is CallOutcome.MALFORMED
 
         check()
+
+    def test_does_what_it_is_for(self, name, backend):
+        result = TOOLS[name](backend, GOOD.get(name, {"sql": OSLO}), LIMITS)
+        assert (result.outcome, result.error) == (CallOutcome.OK, None), result.text
+        assert SHOWN.get(name, "Oslo") in result.text
+        assert result.table is None or ("Oslo",) in [row[-1:] for row in result.table.rows]
+        assert result.final is name.startswith("submit")
 
     def test_gives_the_same_answer_again(self, name, backend):
         for text in ("sale", "SELECT id FROM sale ORDER BY id"):
