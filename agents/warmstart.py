@@ -26,14 +26,12 @@ class Imitation:
     """How demonstrations are imitated.
 
     steps          optimiser steps; a batch is `batch_size` demonstrations
-    first_steps    how many of these see the first course of demonstrations only
     learning_rate  reached after `warmup` steps, then lowered to a tenth along a cosine
     precision      see `agents.precision`
     optimizer      a name in `agents.optim.OPTIMIZERS`
     """
 
     steps: int = 1_000
-    first_steps: int = 0
     batch_size: int = 16
     learning_rate: float = 8e-3
     warmup: int = 50
@@ -70,16 +68,11 @@ class WarmStart:
         demonstrations: Sequence[Trajectory],
         first_step: int,
         on_step: Callable[[int, float], None],
-        first_course: Sequence[Trajectory] = (),
     ) -> None:
-        """Take the steps from `first_step` on; `on_step` gets each step's number and loss.
-
-        `first_course` is what the first `Imitation.first_steps` steps see.
-        """
+        """Take the steps from `first_step` on; `on_step` gets each step's number and loss."""
         with precision.training(self.model, self.imitation.precision):
             for step in range(first_step, self.imitation.steps):
-                early = step < self.imitation.first_steps
-                sample = self._sample(first_course if early else demonstrations, step)
+                sample = self._sample(demonstrations, step)
                 on_step(step, self._step(step, token_rows(sample)))
 
     def _sample(self, demonstrations: Sequence[Trajectory], step: int) -> list[Trajectory]:

@@ -65,8 +65,9 @@ class Config:
     copies: int = option(0, "perturbed copies of a database an answer must be right on too")
     templates: str = option(
         "list_column,count_rows,maximum,minimum,average,filter_value,filter_above,filter_below,"
-        "count_value,of_name,lookup_list,lookup_count",
-        "synthetic: kinds of questions; the default is what a small model can learn, '' is all",
+        "count_value,of_name" + 4 * ",lookup_list,lookup_count",
+        "synthetic: kinds of questions, as often as named; the default is what a small model can "
+        "learn, '' is all",
     )
     grades: str = option("", "difficulties to keep, as in easy,medium; default: all")
     eval_split: str = option("", "split of unseen databases; default: the dataset's own")
@@ -98,10 +99,9 @@ class Config:
     warm_start: Path | None = option(
         None, "begin where the warm start of this other run ended, in place of one of its own"
     )
-    demonstrations: int = option(8_000, "scripted episodes to imitate, and as many mere answers")
-    haste: float = option(0.6, "share of them that leave needed look-ups out")
-    warm_steps: int = option(2_200, "optimiser steps of the warm start")
-    answer_steps: int = option(700, "how many of these imitate answers without any exploring")
+    demonstrations: int = option(10_000, "scripted episodes to imitate")
+    haste: float = option(0.4, "share of them that leave needed look-ups out")
+    warm_steps: int = option(1_500, "optimiser steps of the warm start")
     warm_batch: int = option(16, "demonstrations per step")
     warm_rate: float = option(8e-3, "peak learning rate of the warm start")
 
@@ -181,7 +181,6 @@ class Config:
         """How the warm start is learnt."""
         return Imitation(
             steps=self.warm_steps,
-            first_steps=self.answer_steps,
             batch_size=self.warm_batch,
             learning_rate=self.warm_rate,
             optimizer="adamw" if self.model else "muon",

@@ -151,12 +151,12 @@ class Run:
         _, info = env.reset(options={"task_id": task_id})
         return len(self.chat.prompt_ids(info["messages"], info["tool_schemas"]))
 
-    def demonstrations(self, script: Script, desc: str) -> list[Trajectory]:
+    def demonstrations(self, script: Script) -> list[Trajectory]:
         """Scripted episodes over the training tasks; the same ones every time."""
         count, tasks = self.config.demonstrations, self.train_tasks
         order = epochs(len(tasks), self.config.seed, 0)
         ids = [tasks[next(order)] for _ in range(count)]
-        bar = tqdm(total=count, desc=desc, unit="episode")
+        bar = tqdm(total=count, desc="demonstrations", unit="episode")
         with bar, held_back() as let_through:
 
             def on_done() -> None:

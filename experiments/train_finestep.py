@@ -24,7 +24,7 @@ import torch
 from tqdm import tqdm
 
 from agents.checkpoint import CheckpointError
-from agents.policies.scripted import AT_ONCE, Analyst
+from agents.policies.scripted import Analyst
 from agents.trainer import Trainer, TrainingError
 from agents.types import Trajectory
 from agents.warmstart import WarmStart
@@ -83,18 +83,15 @@ def warm_start(run: Run) -> None:
     imitation = run.config.imitation
     if run.done < imitation.steps:
         analyst = Analyst(haste=run.config.haste, max_turns=run.config.max_turns)
-        answers = run.demonstrations(AT_ONCE, "answers")
-        episodes = run.demonstrations(analyst, "demonstrations")
+        demonstrations = run.demonstrations(analyst)
         learner = WarmStart(run.model, imitation, run.config.seed)
         run.begin(learner.optimizer)
-        imitate(run, learner, answers, episodes)
+        imitate(run, learner, demonstrations)
     run.finish("train")
 
 
-def imitate(
-    run: Run, learner: WarmStart, answers: Sequence[Trajectory], episodes: Sequence[Trajectory]
-) -> None:
-    """The steps of the warm start that are left: first to write a query, then to explore."""
+def imitate(run: Run, learner: WarmStart, demonstrations: Sequence[Trajectory]) -> None:
+    """The steps of the warm start that are left."""
     total = learner.imitation.steps
     bar = tqdm(total=total, initial=run.done, desc="warm start", unit="step")
 
@@ -106,7 +103,7 @@ def imitate(
         let_through()
 
     with bar, held_back() as let_through:
-        learner.run(episodes, run.done, on_step, answers)
+        learner.run(demonstrations, run.done, on_step)
 
 
 def train(run: Run) -> None:

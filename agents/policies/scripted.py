@@ -41,14 +41,16 @@ class Analyst:
     wrong         submits a query that lacks a condition or asks for another column
     haste         leaves the needed look-ups out, and writes values as the question says them
 
-    so that demonstrations hold the steps worth taking and the steps worth losing.
+    so that demonstrations hold the steps worth taking and the steps worth losing. The reasoning of
+    every turn but a look repeats the question: a small model that writes the words it needs right
+    before the query finds them again whatever stands in between.
     """
 
-    spare_look: float = 0.5
+    spare_look: float = 0.7
     spare_values: float = 0.4
     trial: float = 0.15
     slip: float = 0.2
-    repeat: float = 0.4
+    repeat: float = 0.5
     wrong: float = 0.0
     haste: float = 0.0
     max_turns: int = 7
@@ -65,9 +67,9 @@ class Analyst:
             if not known and hasty:
                 sql = sql.replace(_text(lookup.value), _text(_said(lookup.value, task.question)))
             elif not known or draws.random() < self.spare_values:
-                calls.append((f"values of {lookup.column}", lookup.probe))
+                calls.append((task.question, lookup.probe))
         if draws.random() < self.trial:
-            calls.append(("try it", sql))
+            calls.append((task.question, sql))
         if calls and draws.random() < self.slip:
             reason, query = calls[-1]
             calls.insert(-1, (reason, _slip(query, draws)))
@@ -76,11 +78,7 @@ class Analyst:
             calls.insert(int(draws.integers(place, len(calls))) + 1, calls[place])
         turns = [FineStep.call(reason, query) for reason, query in calls[: self.max_turns - 1]]
         final = _wrong(sql, schema, draws) if draws.random() < self.wrong else sql
-        return [*turns, FineStep.answer("answer", final)]
-
-
-AT_ONCE = Analyst(0.0, 0.0, 0.0, 0.0, 0.0, haste=1.0)
-"""answers without any call; values are as the question says them"""
+        return [*turns, FineStep.answer(task.question, final)]
 
 
 def _said(value: str, question: str) -> str:

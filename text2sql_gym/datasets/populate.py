@@ -31,7 +31,7 @@ CODES: Mapping[str, Callable[[str, str, int], str]] = {
 """How a spoken value may be stored. Each carries a drawn letter or number, so that the spelling
 cannot be guessed from the question; ``cut`` keeps four letters of each word."""
 
-_CODE_WEIGHTS = (3, 3, 3, 3, 2, 1, 1)
+_CODE_WEIGHTS = (1, 1, 1, 4, 4, 2, 1)
 
 
 def _cut(said: str) -> str:

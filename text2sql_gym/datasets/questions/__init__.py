@@ -52,9 +52,9 @@ def make_questions(
 ) -> tuple[Question, ...]:
     """Return up to `count` questions, no two with the same gold query.
 
-    `templates` names those of `TEMPLATES` to use; empty means all. A template comes back, beyond
-    its weight, only when the others of its kind had their turn on this database. A small database
-    may give fewer than `count`.
+    `templates` names those of `TEMPLATES` to use, each as often as it is named; empty means all,
+    by the weights of `GRADES`. A template comes back, beyond its weight, only when the others of
+    its kind had their turn on this database. A small database may give fewer than `count`.
     """
     used = [lookup(TEMPLATES, name, "template") for name in templates or TEMPLATES]
     questions: dict[str, Question] = {}
@@ -62,7 +62,7 @@ def make_questions(
     for _ in range(count * 3):
         if len(questions) == count:
             break
-        kind = _draw_kind(used, random)
+        kind = _kind(random.choice(used)) if templates else _draw_kind(random)
         for _ in range(_TRIES):
             template = _next_template(pools, kind, used, random)
             question = make_question(template, profile, connection, random)
@@ -72,14 +72,14 @@ def make_questions(
     return tuple(questions.values())
 
 
-def _draw_kind(templates: Sequence[Template], random: Random) -> _Kind:
-    """Draw a grade by its weight, and whether a value must be looked up, among what there is."""
-    kinds = {(template.grade, template.looked_up) for template in templates}
-    while True:
-        grade = random.choices(tuple(GRADES), tuple(GRADES.values()))[0]
-        looked_up = grade != "easy" and random.random() < _LOOKED_UP
-        if (grade, looked_up) in kinds:
-            return grade, looked_up
+def _draw_kind(random: Random) -> _Kind:
+    """Draw a grade by its weight, and whether a value must be looked up."""
+    grade = random.choices(tuple(GRADES), tuple(GRADES.values()))[0]
+    return grade, grade != "easy" and random.random() < _LOOKED_UP
+
+
+def _kind(template: Template) -> _Kind:
+    return template.grade, template.looked_up
 
 
 def _next_template(
@@ -87,7 +87,7 @@ def _next_template(
 ) -> Template:
     """Take a template of that kind; refill its pool when it is empty."""
     if not pools.get(kind):
-        fitting = [t for t in templates if (t.grade, t.looked_up) == kind]
+        fitting = [template for template in templates if _kind(template) == kind]
         pools[kind] = [template for template in fitting for _ in range(template.weight)]
         random.shuffle(pools[kind])
     return pools[kind].pop()
