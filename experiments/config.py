@@ -62,7 +62,7 @@ class Config:
     databases: int = option(2_000, "synthetic: databases to train on")
     unseen_databases: int = option(60, "synthetic: more databases, to evaluate on")
     questions: int = option(12, "synthetic: questions per database")
-    copies: int = option(0, "perturbed copies of a database an answer must be right on too")
+    copies: int = option(0, "perturbed copies of a database an answer must be right on")
     templates: str = option(
         "list_column,count_rows,maximum,minimum,average,filter_value,filter_above,filter_below,"
         "count_value,of_name" + 4 * ",lookup_list,lookup_count",

@@ -77,7 +77,7 @@ def make_env(config: Config, tasks: Sequence[Task]) -> Text2SQLEnv:
     return Text2SQLEnv(
         tasks=tasks,
         protocol=protocol,
-        matcher=Strict(variants=config.copies),
+        matcher=Strict(variants=config.copies, witness="empty" if config.copies else "never"),
         max_turns=config.max_turns,
         limits=limits,
     )
