@@ -27,11 +27,12 @@ CODES: Mapping[str, Callable[[str, str, int], str]] = {
     "hyphens": lambda said, letter, number: f"{said.replace(' ', '-')}-{number}",
     "upper": lambda said, letter, number: f"{said.upper().replace(' ', '_')}_{letter}",
     "cut": lambda said, letter, number: _cut(said) + str(number),
+    "joined": lambda said, letter, number: f"{said}{number}",
 }
 """How a spoken value may be stored. Each carries a drawn letter or number, so that the spelling
 cannot be guessed from the question; ``cut`` keeps four letters of each word."""
 
-_CODE_WEIGHTS = (1, 1, 1, 4, 4, 2, 1)
+_CODE_WEIGHTS = (1, 1, 1, 2, 2, 1, 1, 7)
 
 
 def _cut(said: str) -> str:
