@@ -65,7 +65,7 @@ class Config:
     copies: int = option(0, "perturbed copies of a database an answer must be right on")
     templates: str = option(
         "list_column,count_rows,maximum,minimum,average,filter_value,filter_above,filter_below,"
-        "count_value,of_name" + 4 * ",lookup_list,lookup_count",
+        "count_value,of_name" + 2 * ",lookup_list,lookup_count",
         "synthetic: kinds of questions, as often as named; the default is what a small model can "
         "learn, '' is all",
     )
@@ -101,7 +101,8 @@ class Config:
     )
     demonstrations: int = option(10_000, "scripted episodes to imitate")
     haste: float = option(0.4, "share of them that leave needed look-ups out")
-    warm_steps: int = option(1_500, "optimiser steps of the warm start")
+    extra: float = option(0.6, "share of their lists with a column that was not asked for")
+    warm_steps: int = option(1_300, "optimiser steps of the warm start")
     warm_batch: int = option(16, "demonstrations per step")
     warm_rate: float = option(8e-3, "peak learning rate of the warm start")
 

@@ -82,7 +82,8 @@ def warm_start(run: Run) -> None:
         return
     imitation = run.config.imitation
     if run.done < imitation.steps:
-        analyst = Analyst(haste=run.config.haste, max_turns=run.config.max_turns)
+        config = run.config
+        analyst = Analyst(haste=config.haste, extra=config.extra, max_turns=config.max_turns)
         demonstrations = run.demonstrations(analyst)
         learner = WarmStart(run.model, imitation, run.config.seed)
         run.begin(learner.optimizer)

@@ -40,6 +40,7 @@ class Analyst:
     repeat        runs an earlier call again
     wrong         submits a query that lacks a condition or asks for another column
     haste         leaves the needed look-ups out, and writes values as the question says them
+    extra         adds a table's first column to a list that the question did not ask it for
 
     so that demonstrations hold the steps worth taking and the steps worth losing. The reasoning of
     every turn but a look repeats the question: a small model that writes the words it needs right
@@ -53,6 +54,7 @@ class Analyst:
     repeat: float = 0.5
     wrong: float = 0.0
     haste: float = 0.0
+    extra: float = 0.0
     max_turns: int = 7
 
     def __call__(self, task: Task, schema: Schema, draws: np.random.Generator) -> list[str]:
@@ -68,6 +70,8 @@ class Analyst:
                 sql = sql.replace(_text(lookup.value), _text(_said(lookup.value, task.question)))
             elif not known or draws.random() < self.spare_values:
                 calls.append((task.question, lookup.probe))
+        if draws.random() < self.extra:
+            sql = _with_first_column(sql, schema)
         if draws.random() < self.trial:
             calls.append((task.question, sql))
         if calls and draws.random() < self.slip:
@@ -104,6 +108,16 @@ def _text(value: str) -> str:
 
 def _look(table: TableSchema) -> tuple[str, str]:
     return f"look at {table.name}", f"SELECT * FROM {quoted(table.name)} LIMIT 2"
+
+
+def _with_first_column(sql: str, schema: Schema) -> str:
+    """``SELECT name FROM shop`` as ``SELECT id, name FROM shop``; other forms stay as they are."""
+    found = re.match(r"SELECT (\w+) FROM (\w+)", sql)
+    tables = {quoted(table.name): quoted(table.columns[0].name) for table in schema}
+    first = tables.get(found[2]) if found else None
+    if found is None or first is None or first == found[1]:
+        return sql
+    return f"SELECT {first}, {sql.removeprefix('SELECT ')}"
 
 
 def _slip(sql: str, draws: np.random.Generator) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.policies.scripted import SCRIPTS, Analyst, _said, gold
+from agents.policies.scripted import SCRIPTS, Analyst, _said, _with_first_column, gold
 from text2sql_gym.lookups import Lookup, lookups
 from text2sql_gym.protocols.finestep import FineStep
 from text2sql_gym.types import CallOutcome, EpisodeOutcome
@@ -150,6 +150,30 @@ def test_haste_skips_the_lookups_and_writes_values_as_they_are_said(tasks, schem
     assert list(episodes(replace(CAREFUL, haste=1.0), tasks[3], schema, 3)) == [
         ([], tasks[3].gold_sql[0])
     ] * 3  # what the question spells is no guess
+
+
+@pytest.mark.parametrize(
+    ("sql", "padded"),
+    [
+        ("SELECT name FROM city", "SELECT id, name FROM city"),
+        ("SELECT name FROM city WHERE name = 'x'", "SELECT id, name FROM city WHERE name = 'x'"),
+        ("SELECT id FROM city", "SELECT id FROM city"),
+        ("SELECT COUNT(*) FROM city", "SELECT COUNT(*) FROM city"),
+        ("SELECT MAX(id) FROM city", "SELECT MAX(id) FROM city"),
+        ("SELECT DISTINCT name FROM city", "SELECT DISTINCT name FROM city"),
+        ("SELECT name FROM elsewhere", "SELECT name FROM elsewhere"),
+    ],
+)
+def test_an_extra_column_is_added_to_plain_lists_only(schema, sql, padded):
+    assert _with_first_column(sql, schema) == padded
+
+
+def test_extra_columns_come_at_their_rate(tasks, schema):
+    padded = replace(CAREFUL, extra=0.3)
+    plain = tasks[2].gold_sql[0]
+    answers = [answer for _, answer in episodes(padded, tasks[2], schema)]
+    assert set(answers) == {plain, _with_first_column(plain, schema)}
+    assert share(answer != plain for answer in answers) == near(0.3)
 
 
 @pytest.mark.parametrize(
