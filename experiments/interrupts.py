@@ -10,7 +10,7 @@ from types import FrameType
 
 @contextmanager
 def held_back() -> Iterator[Callable[[], None]]:
-    """Hold Ctrl-C back, so that no step is saved half taken.
+    """Hold Ctrl-C back, so that no step is saved half taken and no callback swallows it.
 
     It comes through as KeyboardInterrupt at the end of the block, or earlier where the block
     calls what this yields. A second Ctrl-C does not wait: it ends the program without saving.

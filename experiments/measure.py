@@ -35,8 +35,13 @@ def evaluate(run: Run, name: str) -> Evaluation:
     )
     file = TranscriptFile(run.folder / "transcripts" / f"evaluation-{name}.jsonl")
     bar = tqdm(total=plan.episodes(len(chosen)), desc=f"evaluate {name}", unit="episode")
+
+    def on_done() -> None:
+        bar.update()
+        run.let_through()
+
     with closing(player), closing(bar):
-        records = attempt(chosen, player, plan, file, bar.update)
+        records = attempt(chosen, player, plan, file, on_done)
     return judge(chosen, records, player.limits)
 
 

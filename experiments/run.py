@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,7 +25,6 @@ from agents.tiny import SQL_SCAFFOLD, tiny_qwen3, train_tokenizer
 from agents.types import Group, Trajectory
 from agents.warmstart import epochs
 from experiments.config import Config
-from experiments.interrupts import held_back
 from experiments.record import machine, revision, write_atomically
 from experiments.tasks import load_split, make_env
 from text2sql_gym.env import Text2SQLEnv
@@ -62,6 +61,8 @@ class Run:
         self.tokenizer, self.model, self.chat = tokenizer, model, Chat(tokenizer)
         self.metrics = MetricsFile(self.folder / "metrics.jsonl")
         self.phase, self.done = "warm_start", 0
+        self.let_through: Callable[[], None] = lambda: None
+        """called where the run may be interrupted: see `experiments.interrupts.held_back`"""
         self._learner: Resumable | None = None
         self._learnt: dict[str, Any] | None = None
         self._lines = 0
@@ -157,11 +158,11 @@ class Run:
         order = epochs(len(tasks), self.config.seed, 0)
         ids = [tasks[next(order)] for _ in range(count)]
         bar = tqdm(total=count, desc="demonstrations", unit="episode")
-        with bar, held_back() as let_through:
+        with bar:
 
             def on_done() -> None:
                 bar.update()
-                let_through()
+                self.let_through()
 
             made = demonstrate(self._train_env, self.chat, script, ids, self.config.seed, on_done)
         fits = [attempt for attempt in made if attempt.tokens <= self.config.context]
@@ -175,10 +176,9 @@ class Run:
         order = epochs(len(tasks), config.seed + 1, update * config.tasks)
         ids = [tasks[next(order)] for _ in range(config.tasks)]
         seed = (config.seed << 20) + update
-        with held_back() as let_through:
-            return self._collector.collect(
-                self.policy(config.temperature), ids, config.group_size, seed, let_through
-            )
+        return self._collector.collect(
+            self.policy(config.temperature), ids, config.group_size, seed, self.let_through
+        )
 
     def policy(self, temperature: float) -> TransformersPolicy:
         """The model as it is now, sampling at a temperature."""

@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         run = Run.open(config)
         print(json.dumps(config.as_dict(), indent=1))
-        with closing(run):
+        with closing(run), held_back() as run.let_through:
             phases(run)
     except FAULTS as error:
         raise SystemExit(f"\n{type(error).__name__}: {error}{how_to_go_on(config)}") from error
@@ -104,9 +104,9 @@ def imitate(run: Run, learner: WarmStart, demonstrations: Sequence[Trajectory]) 
         bar.update()
         run.log({"step": step, "loss": loss}, every=10)
         run.advance(step + 1)
-        let_through()
+        run.let_through()
 
-    with bar, held_back() as let_through:
+    with bar:
         learner.run(demonstrations, run.done, on_step)
 
 
@@ -129,13 +129,13 @@ def train(run: Run) -> None:
     with bar:
         for update in range(run.done, config.updates):
             groups = run.collect(update)
-            with held_back():
-                metrics = trainer.update(groups) | run.times
-                run.log({"update": update, **metrics})
-                record(run, update, groups, trainer.credits)
-                run.advance(update + 1)
+            metrics = trainer.update(groups) | run.times
+            run.log({"update": update, **metrics})
+            record(run, update, groups, trainer.credits)
+            run.advance(update + 1)
             bar.set_postfix(ex=f"{metrics['ex']:.2f}", calls=f"{metrics['calls']:.2f}")
             bar.update()
+            run.let_through()
     run.finish("done")
 
 
