@@ -7,10 +7,17 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from text2sql_gym.errors import Text2SQLError
+
 Message = dict[str, str]
 
+_QUESTION = {"role": "user", "content": "q"}
 _TURN = "assistant-turn-0"
 """a turn that no template changes, to be found again in a rendering"""
+
+
+class TemplateError(Text2SQLError, ValueError):
+    """A tokenizer cannot hold the conversation; the message says what it lacks."""
 
 
 class Chat:
@@ -23,9 +30,9 @@ class Chat:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         if tokenizer.chat_template is None:
-            raise ValueError("the tokenizer has no chat template")
+            raise TemplateError("the tokenizer has no chat template")
         if tokenizer.eos_token_id is None:
-            raise ValueError("the tokenizer has no end token")
+            raise TemplateError("the tokenizer has no end token")
         self.tokenizer = tokenizer
         self.stop_id = int(tokenizer.eos_token_id)
 
@@ -35,12 +42,17 @@ class Chat:
         """Token ids of an episode's first messages, ready for the first assistant turn.
 
         `tools` are the JSON schemas of ``info["tool_schemas"]``; the template writes them. Raises
-        ValueError when it leaves them out, since the model would not know what it may call.
+        `TemplateError` when it leaves them out, since the model would not know what it may call.
         """
         rendered = self._render(messages, tools=list(tools) or None)
         if not all(tool["function"]["name"] in rendered for tool in tools):
-            raise ValueError("the chat template does not write tools: use a protocol of tags")
+            raise TemplateError("the chat template does not write tools: use a protocol of tags")
         return self._encode(rendered)
+
+    def check(self, tools: Sequence[dict[str, Any]] = ()) -> None:
+        """Raise `TemplateError` if a conversation with these tools cannot be held."""
+        self.prompt_ids([{"role": "system", "content": "s"}, _QUESTION], tools)
+        self.message_ids({"role": "tool", "content": "r"})
 
     def message_ids(self, message: Message) -> tuple[int, ...]:
         """Token ids that follow an assistant turn's end token when `message` comes next.
@@ -49,10 +61,10 @@ class Chat:
         `message`, may differ before it: Qwen3's template writes the last turn with an empty
         thought and earlier ones without. What was sampled stays as it was sampled.
         """
-        before = [{"role": "user", "content": "q"}, {"role": "assistant", "content": _TURN}]
+        before = [_QUESTION, {"role": "assistant", "content": _TURN}]
         _, found, after = self._render([*before, message]).partition(_TURN)
         if not found:
-            raise ValueError("the chat template leaves out or rewrites an earlier assistant turn")
+            raise TemplateError("the chat template leaves out or rewrites an earlier turn")
         head, end, rest = after.partition(str(self.tokenizer.eos_token))
         written = end and not head.strip()  # else the template writes no end token of its own
         return self._encode(rest if written else after)

@@ -28,6 +28,7 @@ from experiments.config import Config
 from experiments.record import machine, revision, write_atomically
 from experiments.tasks import load_split, make_env
 from text2sql_gym.env import Text2SQLEnv
+from text2sql_gym.protocols import PROTOCOLS
 from text2sql_gym.protocols.finestep import FineStep
 from text2sql_gym.types import Task
 
@@ -98,6 +99,8 @@ class Run:
             run = cls(config, *_load(config, config.model))
         else:
             run = cls(config, *cls._from_nothing(config))
+        if config.model:
+            run.chat.check(PROTOCOLS[config.protocol]().tool_schemas)
         # last, so that a run that could not begin leaves nothing in the way of the next try
         config.output.mkdir(parents=True, exist_ok=True)
         record = {"config": config.as_dict(), "revision": revision(), "machine": machine()}

@@ -172,7 +172,7 @@ def test_a_template_without_an_end_token_of_its_own_adds_what_it_writes(chat):
 
 def test_a_template_that_leaves_earlier_turns_out_is_refused(chat):
     short = speak(chat, "{{ messages[-1].content }}", "#", ())
-    with pytest.raises(ValueError, match="leaves out or rewrites an earlier assistant turn"):
+    with pytest.raises(ValueError, match="leaves out or rewrites an earlier turn"):
         short.message_ids(OBSERVATION)
 
 

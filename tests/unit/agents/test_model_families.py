@@ -232,6 +232,15 @@ def test_the_learning_rate_suits_what_is_trained():
     assert defaults_for(["--model=x", "--lora", "8"])["rate"] == 2e-5
 
 
+def test_a_template_that_cannot_hold_the_conversation_ends_with_a_message(trained, data, tmp_path):
+    folder = save_model(tmp_path / "model", "qwen3", trained)
+    template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    (folder / "chat_template.jinja").write_text(template)
+    with pytest.raises(SystemExit, match="TemplateError: the chat template does not write tools"):
+        train(folder, data, tmp_path / "run", "--protocol chat")
+    assert not (tmp_path / "run").exists()  # nothing in the way of another try
+
+
 def test_a_model_that_is_not_there_ends_with_a_message(data, tmp_path):
     with pytest.raises(SystemExit, match="no-such-folder"):
         train(tmp_path / "no-such-folder", data, tmp_path / "run", "")
