@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from agents.batch import Batch, token_rows
 from agents import precision
+from agents.batch import Batch, token_rows
 from agents.likelihood import token_logprobs
 from agents.optim import OPTIMIZERS
 from agents.types import Trajectory
 from text2sql_gym.registry import lookup
 
-
 _BLOCK = 4
+"""optimiser steps whose demonstrations are drawn together"""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class WarmStart:
         size, block = self.imitation.batch_size, step // _BLOCK
         places = epochs(len(demonstrations), self.seed, block * _BLOCK * size)
         drawn = [demonstrations[next(places)] for _ in range(_BLOCK * size)]
-        drawn.sort(key=_length)
+        drawn.sort(key=lambda attempt: attempt.tokens)
         part = np.random.default_rng((self.seed, block)).permutation(_BLOCK)[step % _BLOCK]
         return drawn[part * size : (part + 1) * size]
 
@@ -111,7 +111,3 @@ def epochs(count: int, seed: int, start: int) -> Iterator[int]:
         order = np.random.default_rng((seed, epoch)).permutation(count)
         yield from order[offset:].tolist()
         epoch, offset = epoch + 1, 0
-
-
-def _length(attempt: Trajectory) -> int:
-    return sum(len(step.context_ids) + len(step.completion.token_ids) for step in attempt.steps)
