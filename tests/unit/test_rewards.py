@@ -267,6 +267,17 @@ class TestSchemaScore:
         assert schema_score(proposed, self.GOLD, mode) == pytest.approx(score)
         assert schema_score(self.GOLD, self.GOLD, mode) == 1.0
 
+    @pytest.mark.parametrize(
+        ("needed", "score"), [(10, 1.0), (9, 0.8), (7, 0.6), (6, 0.4), (4, 0.2), (1, 0.1)]
+    )
+    def test_the_strict_mode_falls_in_six_steps(self, needed, score):
+        # the table is right: precision 0.4 + 0.6 * needed / 10, so 1, 0.94, 0.82, 0.76, 0.64, 0.46
+        columns = list("abcdefghij")
+        proposed, gold = (
+            SchemaItems.of(["t"], {"t": names}) for names in (columns, columns[:needed])
+        )
+        assert schema_score(proposed, gold, "recall_then_precision_strict") == score
+
     @pytest.mark.parametrize("mode", ["recall_then_precision", "recall_then_precision_strict"])
     def test_a_missing_item_pays_nothing_where_recall_comes_first(self, mode):
         proposed = SchemaItems(self.GOLD.tables, frozenset([("sale", "city")]))
