@@ -52,8 +52,7 @@ class LmSettings:
 
 FULL = LmSettings({"threads": 1}, {"threads": 1, "transcripts": 0})
 QUICK = LmSettings(
-    {"threads": 1, "databases": 200, "demonstrations": 1_500, "warm_steps": 500,
-     "answer_steps": 150},
+    {"threads": 1, "databases": 200, "demonstrations": 1_500, "warm_steps": 500},
     {"threads": 1, "databases": 200, "transcripts": 0, "updates": 4, "tasks": 8,
      "eval_tasks": 40, "eval_samples": 0},
 )
