@@ -298,7 +298,7 @@ class TestLanguageModels:
             "layers": 1, "heads": 2, "vocabulary": 420, "context": 420, "max_new_tokens": 60,
             "max_turns": 2, "shown_rows": 2,
         }
-        warm = {**small, "demonstrations": 20, "warm_steps": 6, "answer_steps": 3, "warm_batch": 4}
+        warm = {**small, "demonstrations": 20, "warm_steps": 6, "warm_batch": 4}
         train = {
             **small, "updates": 2, "tasks": 2, "group_size": 2, "eval_tasks": 4,
             "eval_samples": 0, "transcripts": 0,
