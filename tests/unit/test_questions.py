@@ -1,13 +1,15 @@
 """Profiles of databases, and questions made from them, on small databases written by hand."""
 
+import re
 import sqlite3
 from random import Random
 
 import pytest
 
+from text2sql_gym.datasets.attributes import TITLE_FIRST, TITLE_SECOND, WORDS
 from text2sql_gym.datasets.blueprint import draw_blueprint
 from text2sql_gym.datasets.domains import DOMAINS
-from text2sql_gym.datasets.populate import CODES, populate
+from text2sql_gym.datasets.populate import CODES, _encode, populate
 from text2sql_gym.datasets.questions import TEMPLATES, make_questions, profile_database
 from text2sql_gym.datasets.questions.draw import NoFit, draw_slots
 from text2sql_gym.datasets.questions.profile import Link, Role
@@ -262,6 +264,21 @@ def test_the_phrase_of_a_looked_up_value_decides_which_one_is_meant(number):
 def test_a_stored_spelling_cannot_be_guessed_from_the_phrase(style):
     spelt = {CODES[style]("in progress", letter, n) for letter, n in (("A", 1), ("B", 2), ("C", 3))}
     assert len(spelt) == 3 and "in progress" not in {text.lower() for text in spelt}
+
+
+@pytest.mark.parametrize("style", CODES)
+def test_no_two_values_of_a_column_that_share_their_mark_are_spelt_alike(style):
+    names = [f"{first} {second}" for first in TITLE_FIRST for second in TITLE_SECOND]
+    for values in [*(text.split(", ") for _, text in WORDS.values()), names]:
+        assert len({CODES[style](value, "K", 7) for value in values}) == len(values)
+
+
+def test_most_coded_columns_carry_one_mark_and_some_one_per_value():
+    marks = []
+    for seed in range(200):
+        stored = _encode(dict.fromkeys(("red", "blue", "green")), Random(seed))
+        marks.append(len({"".join(re.findall(r"\d|_[A-Z]$", text)) for text in stored.values()}))
+    assert 0.6 < marks.count(1) / len(marks) < 0.8 and max(marks) == 3
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,9 @@ cannot be guessed from the question; ``cut`` keeps four letters of each word."""
 
 _CODE_WEIGHTS = (1, 1, 1, 2, 2, 1, 1, 7)
 
+_ONE_MARK = 0.7
+"""The share of coded columns whose values all carry the same letter and number."""
+
 
 def _cut(said: str) -> str:
     return "_".join(word[:4].upper() for word in said.split())
@@ -134,10 +137,15 @@ def _names(kind: str, count: int, random: Random) -> tuple[str, ...]:
 
 
 def _encode(said: Mapping[str, None], random: Random) -> dict[str, str]:
-    """Give each spoken value its stored spelling, all in one style, no two alike."""
+    """Give each spoken value its stored spelling, all in one style, no two alike.
+
+    Their letters and numbers are drawn for the column, or for each value.
+    """
     style = CODES[random.choices(tuple(CODES), _CODE_WEIGHTS)[0]]
     numbers = random.sample(range(1, 100), len(said))
     letters = random.choices("ABCDEFGHKLMNPRST", k=len(said))
+    if random.random() < _ONE_MARK:
+        numbers, letters = numbers[:1] * len(said), letters[:1] * len(said)
     return {
         value: style(value, letter, number)
         for value, letter, number in zip(said, letters, numbers, strict=True)

@@ -27,7 +27,7 @@ from text2sql_gym.errors import DatasetError
 from text2sql_gym.registry import lookup
 from text2sql_gym.types import Task
 
-VERSION = 5
+VERSION = 6
 """Part of the cache folder's name; raised whenever the same seed gives other tasks."""
 
 DATABASES: Mapping[str, int] = {"train": 200, "validation": 25, "test": 48}
