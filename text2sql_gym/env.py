@@ -307,8 +307,10 @@ class Text2SQLEnv(gym.Env[str, str]):
         outcome, database = before.outcome, self._open(before.task)
         if result.final and call is not None:
             outcome = judge(self.matcher, call, result, before, database, self.limits)
-        golds, schema = before.gold_tables, database.schema()
-        transition = Transition(before.task, golds, call, result, before.history, outcome, schema)
+        transition = Transition(
+            before.task, before.gold_tables, call, result, before.history, outcome,
+            database.schema(), last=before.remaining_turns == 1,
+        )
         terms, reward = paid(self.scheme, self._rewards, transition)
         done = Turn(call, result)
         message = self.protocol.observe(turn.action, done, before.remaining_turns - 1)

@@ -165,7 +165,7 @@ class Transition:
 
     `gold` holds the result of each gold query, in the order of ``task.gold_sql``; it is empty
     for a task without gold. `outcome` is the matcher's verdict on a final turn, `schema` the one
-    of the database.
+    of the database. `last` says that no turn is left after this one.
     """
 
     task: Task
@@ -175,6 +175,7 @@ class Transition:
     history: tuple[Turn, ...] = ()
     outcome: EpisodeOutcome = EpisodeOutcome.NO_SUBMISSION
     schema: Schema = ()
+    last: bool = False
 
 
 @dataclass(frozen=True)

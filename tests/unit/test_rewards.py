@@ -85,6 +85,14 @@ class TestHardConstraints:
         costs = {rule: HardConstraints(**none | {rule: True})(step) for rule in self.RULES}
         assert costs == {rule: -1.0 if rule in rules else 0.0 for rule in self.RULES}
 
+    def test_the_last_turn_must_submit(self):
+        step = transition(GOLD, GOLD)
+        last = dataclasses.replace(step, last=True)
+        submitted = dataclasses.replace(last, result=dataclasses.replace(step.result, final=True))
+        paid = [HardConstraints()(each) for each in (step, last, submitted)]
+        assert paid == [0.0, -1.0, 0.0]
+        assert HardConstraints(submits=False)(last) == 0.0
+
 
 class TestCellRecall:
     @pytest.mark.parametrize(

@@ -20,12 +20,15 @@ class HardConstraints:
     executes    the statement runs without an error (syntax included) and within its limits
     no_repeat   the statement is not, up to case and spaces, one of this episode's earlier calls
     order       the call comes when the protocol allows it, and keeps to the proposed schema
+    submits     the last turn there is submits an answer
 
     Each rule can be switched off. A penalty, not a bonus: doing nothing useful does not pay.
 
     Range: {-1, 0}.
 
-    Gamed by: submitting at once, or calls that are fine and useless (``SELECT 1``): 0.
+    Gamed by: submitting at once, or calls that are fine and useless (``SELECT 1``): 0. Without
+    `submits`, a policy that is seldom right does best never to answer, as a failing answer is a
+    penalty that a look at a table is not.
 
     Source: FineStep (arXiv 2605.04719) names a hard-constraint process reward; which rules it has,
     their values and the rule against repeats are our reconstruction.
@@ -37,6 +40,7 @@ class HardConstraints:
     executes: bool = True
     no_repeat: bool = True
     order: bool = True
+    submits: bool = True
 
     def __call__(self, transition: Transition) -> float:
         """Judge one turn."""
@@ -44,6 +48,8 @@ class HardConstraints:
 
     def _breaks(self, transition: Transition) -> bool:
         result = transition.result
+        if self.submits and transition.last and not result.final:
+            return True
         if result.outcome is CallOutcome.MALFORMED:
             return self.mode if transition.call is None else self.parse
         if is_syntax_error(result):
