@@ -62,6 +62,27 @@ def test_a_worker_that_dies_at_work_is_an_error_of_the_statement_and_is_replaced
     assert backend.execute("SELECT 7", max_rows=1).rows == ((7,),)
 
 
+def test_a_worker_that_still_starts_is_not_at_work_and_its_death_is_no_answer(
+    tmp_path, monkeypatch
+):
+    mute = tmp_path / "mute"  # starts, and never greets
+    mute.write_text("#!/bin/sh\nexec cat\n")
+    mute.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(mute))
+    pool, killed = WorkerPool("sqlite", 256, 1), set()
+    answer = pool.submit(lambda: pool.ask(b"", 60.0))
+    while not answer.done():
+        assert pool.pids(busy=True) == []
+        for pid in set(pool.pids()) - killed:
+            os.kill(pid, 9)
+            killed.add(pid)
+        threading.Event().wait(0.001)
+    with pytest.raises(EnvironmentFault, match="ended at its start"):
+        answer.result()
+    assert len(killed) >= 3
+    pool.close()
+
+
 def test_workers_that_die_idle_are_replaced_without_anyone_noticing(backend):
     pool, killed = worker_pool("sqlite", LIMITS.memory_mb), set()
     for _ in range(5):

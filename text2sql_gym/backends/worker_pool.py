@@ -80,6 +80,11 @@ class Worker:
         """The process id."""
         return self._process.pid
 
+    @property
+    def started(self) -> bool:
+        """Whether it has greeted; before that it is given no statement."""
+        return self._ready
+
     def is_alive(self) -> bool:
         """Say whether an idle worker still listens: its end makes the socket readable."""
         try:
@@ -173,10 +178,15 @@ class WorkerPool:
             return self._threads.submit(work)
 
     def pids(self, *, busy: bool = False) -> list[int]:
-        """Return the process ids of the workers, or only of those at work."""
+        """Return the process ids of the workers, or only of those at work.
+
+        One that still starts is not at work: if it dies, another gets its statement.
+        """
         with self._changed:
-            idle = [] if busy else [*self._free, *filter(None, [self._spare])]
-            return [worker.pid for worker in (*self._busy, *idle)]
+            if busy:
+                return [worker.pid for worker in self._busy if worker.started]
+            spare = filter(None, [self._spare])
+            return [worker.pid for worker in (*self._busy, *self._free, *spare)]
 
     def close(self) -> None:
         """Stop every worker and thread; statements under way end first, others are cancelled.
