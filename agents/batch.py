@@ -7,7 +7,7 @@ t holds token t of its sequence and what is known of that token.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -31,14 +31,19 @@ class Batch:
     """Padded token rows. `mask_BT` is 1 exactly on sampled tokens; padding is on the right.
 
     behaviour_BT holds the sampler's log-probabilities, 0 elsewhere; turn_BT numbers the turns of
-    each row from 0 and is -1 off the mask.
+    each row from 0 and is -1 off the mask; group_B numbers the groups. Where the mismatch of
+    sampler and trainer is corrected, proximal_BT holds the trainer's log-probabilities before the
+    update and weights_BT the weights (`agents.losses.Correction`).
     """
 
     token_ids_BT: Tensor
     mask_BT: Tensor
     behaviour_BT: Tensor
     turn_BT: Tensor
+    group_B: Tensor
     tracks: tuple[TrackTensors, ...] = ()
+    proximal_BT: Tensor | None = None
+    weights_BT: Tensor | None = None
 
     @property
     def lengths_B(self) -> Tensor:
@@ -63,7 +68,10 @@ class Batch:
             cut(self.mask_BT),
             cut(self.behaviour_BT),
             cut(self.turn_BT),
+            self.group_B[picked],
             tracks,
+            None if self.proximal_BT is None else cut(self.proximal_BT),
+            None if self.weights_BT is None else cut(self.weights_BT),
         )
 
     def micro_batches(self, token_budget: int) -> list[list[int]]:
@@ -93,11 +101,15 @@ def assemble(groups: Sequence[Group], credits: Sequence[Credit]) -> Batch:
     if len(counts) > 1:
         raise ValueError(f"expected the same number of tracks in every group, got {counts}")
     tracks = tuple(_track(batch, groups, credits, track) for track in range(counts.pop()))
-    return Batch(batch.token_ids_BT, batch.mask_BT, batch.behaviour_BT, batch.turn_BT, tracks)
+    numbers = [place for place, group in enumerate(groups) for _ in group.attempts]
+    return replace(batch, group_B=torch.tensor(numbers), tracks=tracks)
 
 
 def token_rows(attempts: Sequence[Trajectory]) -> Batch:
-    """Lay attempts out as rows, without credit: prompt, turn, observation, turn, ..."""
+    """Lay attempts out as rows, without credit: prompt, turn, observation, turn, ...
+
+    Each row is a group of its own.
+    """
     rows = [_row(attempt) for attempt in attempts]
     width = max(len(row[0]) for row in rows)
     ids_BT = torch.zeros(len(rows), width, dtype=torch.long)
@@ -109,7 +121,7 @@ def token_rows(attempts: Sequence[Trajectory]) -> Batch:
         ids_BT[place, : len(ids)] = torch.tensor(ids)
         behaviour_BT[place, : len(ids)] = torch.tensor(logprobs)
     mask_BT[turn_BT >= 0] = 1.0
-    return Batch(ids_BT, mask_BT, behaviour_BT, turn_BT)
+    return Batch(ids_BT, mask_BT, behaviour_BT, turn_BT, torch.arange(len(rows)))
 
 
 def _row(attempt: Trajectory) -> tuple[list[int], list[float], list[int]]:

@@ -42,18 +42,20 @@ class Penalty:
         logprobs_BT: Tensor,
         reference_BT: Tensor,
         mask_BT: Tensor,
-        whole_mask_BT: Tensor,
         reduction: str,
+        totals: Totals,
+        prompt_tokens_B: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The share of a micro-batch in the loss, and in the mean divergence per token.
 
-        `whole_mask_BT` is the mask of the whole minibatch, which the denominators are counted on.
+        `totals` are those of the whole minibatch; `prompt_tokens_B` is for the reduction
+        "prompt_mean".
         """
         mask_BT = mask_BT.to(logprobs_BT.device)
-        totals = Totals.of(whole_mask_BT)
         value_BT = kl_penalty(logprobs_BT, reference_BT, self.estimator)
         mean = reduce(value_BT.detach(), mask_BT, "token_mean", totals)
-        return self.coefficient * reduce(value_BT, mask_BT, reduction, totals), mean
+        loss = reduce(value_BT, mask_BT, reduction, totals, prompt_tokens_B)
+        return self.coefficient * loss, mean
 
 
 def frozen(model: PreTrainedModel) -> Reference:

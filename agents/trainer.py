@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
@@ -15,7 +15,7 @@ from agents import precision
 from agents.batch import Batch, assemble
 from agents.credit.base import Credit, Estimator, assign
 from agents.likelihood import token_logprobs
-from agents.losses import Objective, Totals, policy_loss
+from agents.losses import Objective, Totals, mismatch_metrics, policy_loss
 from agents.metrics import rollout_metrics
 from agents.optim import OPTIMIZERS
 from agents.overlong import Overlong
@@ -87,8 +87,9 @@ class Trainer(Generic[M]):
     def update(self, groups: Sequence[Group]) -> Metrics:
         """Credit the groups and take `minibatches` optimiser steps.
 
-        The metrics are those of `rollout_metrics` and of the losses, and the seconds spent in
-        credit, assemble, logprobs (the forward pass with the loss), backward and optimizer.
+        The metrics are those of `rollout_metrics` and of the losses (of `mismatch_metrics` too,
+        with a correction), and the seconds spent in credit, assemble, proximal (the forward pass
+        of a correction), logprobs (the forward pass with the loss), backward and optimizer.
         Groups whose credit is zero on every step teach nothing and are left out; if that is all
         of them, the weights stay as they are.
 
@@ -139,9 +140,26 @@ class Trainer(Generic[M]):
         count = min(self.optimization.minibatches, len(batch.mask_BT))
         parts = [range(part, len(batch.mask_BT), count) for part in range(count)]
         with precision.training(self.model, self.optimization.precision):
+            batch, metrics = self._corrected(batch, watch)
             steps = [self._step(batch.rows(part), watch) for part in parts]
         names = dict.fromkeys(name for step in steps for name in step)
-        return {name: sum(step.get(name, 0.0) for step in steps) / count for name in names}
+        means = {name: sum(step.get(name, 0.0) for step in steps) / count for name in names}
+        return metrics | means
+
+    def _corrected(self, batch: Batch, watch: Stopwatch) -> tuple[Batch, Metrics]:
+        """The batch with what the objective's correction needs of the policy before the update."""
+        correction = self.objective.correction
+        if correction is None:
+            return batch, {}
+        with watch("proximal"), torch.no_grad():
+            proximal_BT = torch.zeros_like(batch.behaviour_BT)
+            for index in batch.micro_batches(self.optimization.token_budget):
+                logprobs_BT, _ = self._logprobs(batch.rows(index))
+                proximal_BT[index, : logprobs_BT.shape[1]] = logprobs_BT.to(proximal_BT)
+        compared = (proximal_BT, batch.behaviour_BT, batch.mask_BT)
+        weights_BT = correction.weights(*compared)
+        corrected = replace(batch, proximal_BT=proximal_BT, weights_BT=weights_BT)
+        return corrected, mismatch_metrics(*compared, weights_BT)
 
     def _step(self, batch: Batch, watch: Stopwatch) -> Metrics:
         """One optimiser step on a minibatch, its gradient summed over micro-batches."""
@@ -182,24 +200,38 @@ class Trainer(Generic[M]):
         metrics = {"entropy": entropy_BT.sum() / tokens}
         if self.penalty is not None:
             loss, metrics["kl_reference"] = self.penalty.loss(
-                logprobs_BT, reference_BT, part.mask_BT, whole.mask_BT, self.objective.reduction
+                logprobs_BT, reference_BT, part.mask_BT, self.objective.reduction,
+                *self._shares(whole, part, whole.mask_BT),
             )
             total = total + loss
         for track, whole_track in zip(part.tracks, whole.tracks, strict=True):
             if not whole_track.mask_BT.any():
                 continue
+            totals, prompt_tokens_B = self._shares(whole, part, whole_track.mask_BT)
+            old_BT = part.behaviour_BT if part.proximal_BT is None else part.proximal_BT
             loss, extra = policy_loss(
                 logprobs_BT,
-                part.behaviour_BT.to(device),
+                old_BT.to(device),
                 track.advantages_BT.to(device),
                 track.mask_BT.to(device),
                 objective=self.objective,
-                totals=Totals.of(whole_track.mask_BT),
+                totals=totals,
+                weights_BT=None if part.weights_BT is None else part.weights_BT.to(device),
                 turn_BT=part.turn_BT.to(device),
+                prompt_tokens_B=prompt_tokens_B,
             )
             total = total + track.weight * loss
             metrics |= extra
         return total, metrics
+
+    def _shares(self, whole: Batch, part: Batch, mask_BT: Tensor) -> tuple[Totals, Tensor]:
+        """What a mask of the whole minibatch makes the denominators for some of its rows."""
+        tokens_B = mask_BT.sum(dim=1)
+        tokens_P = torch.zeros(int(whole.group_B.max()) + 1).index_add(0, whole.group_B, tokens_B)
+        prompts = float((tokens_P > 0).sum())
+        totals = Totals.of(mask_BT, length=self.objective.length, prompts=prompts)
+        device = next(self.model.parameters()).device
+        return totals, tokens_P[part.group_B].to(device)
 
 
 def settled(device: torch.device) -> Callable[[], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -14,8 +15,9 @@ import torch
 from agents import precision
 from agents.credit import ESTIMATORS, Estimator, FineStep
 from agents.loggers import LOGGERS
-from agents.losses import KL, Bounds, Objective
+from agents.losses import CORRECTIONS, KL, Bounds, Objective
 from agents.overlong import Overlong
+from agents.presets import PRESETS
 from agents.pretrained import Lora
 from agents.trainer import Optimization
 from agents.warmstart import Imitation
@@ -106,7 +108,12 @@ class Config:
     warm_batch: int = option(16, "demonstrations per step")
     warm_rate: float = option(8e-3, "peak learning rate of the warm start")
 
+    preset: str = option(
+        "", "a method in agents.presets.PRESETS: its estimator, loss, --rounds, --overlong and "
+        "--kl become the defaults"
+    )
     estimator: str = option("finestep", "a name in agents.credit.ESTIMATORS")
+    estimator_options: str = option("", "its other hyperparameters, as in scale=none,epsilon=1e-4")
     norm: str = option("sep_pooled", "finestep: sep_pooled, joint, separate or index")
     lam: float = option(0.5, "finestep: weight of the outcome")
     gamma: float = option(0.9, "finestep: discount per step")
@@ -114,6 +121,9 @@ class Config:
     updates: int = option(40, "updates of the policy")
     tasks: int = option(16, "tasks per update")
     group_size: int = option(8, "attempts per task")
+    rounds: int = option(
+        1, "sample at most this often until all groups of the batch teach; 1: take it as it is"
+    )
     rate: float = option(5e-4, "learning rate of the updates")
     optimizer: str = option("adamw", "of the updates: a name in agents.optim.OPTIMIZERS")
     precision: str = option("auto", "of training: fp32, bf16, or auto, bf16 where it is native")
@@ -123,9 +133,18 @@ class Config:
     kl: float = option(0.0, "weight of the divergence from the policy that updates began with")
     kl_estimator: str = option("k3", "of that divergence: a name in agents.losses.KL")
     overlong: str = option("keep", "attempts that run out of tokens: keep, mask or penalty")
-    overlong_cache: int = option(512, "penalty: the last tokens of the context, which cost reward")
+    overlong_cache: int = option(
+        0, "penalty: the last tokens of the context, which cost reward; 0: a fifth of it"
+    )
+    ratio: str = option("token", "of probabilities: a name in agents.losses.RATIOS")
+    surrogate: str = option("ppo", "what is made of it: a name in agents.losses.SURROGATES")
+    reduction: str = option("token_mean", "to one number: a name in agents.losses.REDUCTIONS")
     clip_low: float = option(0.2, "the ratio is clipped to 1 - clip_low ...")
     clip_high: float = option(0.28, "... and 1 + clip_high")
+    dual_clip: float = option(0.0, "a bad step's loss is at most this times its credit; 0: any")
+    correction: str = option(
+        "none", "of the mismatch of sampler and trainer: a name in agents.losses.CORRECTIONS"
+    )
     temperature: float = option(1.0, "temperature of sampling")
 
     loggers: str = option("", "besides metrics.jsonl, as in tensorboard,wandb,trackio")
@@ -140,10 +159,13 @@ class Config:
         for name in ("warm_steps", "updates", "demonstrations", *none_or_more):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name in ("tasks", "group_size", "minibatches", "save_every"):
+        for name in ("tasks", "group_size", "rounds", "minibatches", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        _ = self.imitation, self.optimization
+        lookup(CORRECTIONS, self.correction, "correction")
+        if self.preset:
+            lookup(PRESETS, self.preset, "preset")
+        _ = self.imitation, self.optimization, self.objective
         self._check_model()
         self.build_estimator()  # refuses its hyperparameters now, not after the warm start
 
@@ -170,7 +192,7 @@ class Config:
     @property
     def overlong_rule(self) -> Overlong:
         """What is done with attempts that run out of tokens."""
-        return Overlong(self.overlong, self.context, self.overlong_cache)
+        return Overlong(self.overlong, self.context, self.overlong_cache or self.context // 5)
 
     @property
     def logger_names(self) -> tuple[str, ...]:
@@ -190,8 +212,15 @@ class Config:
 
     @property
     def objective(self) -> Objective:
-        """The clipped token-level loss."""
-        return Objective(bounds=Bounds(self.clip_low, self.clip_high))
+        """The loss of the updates."""
+        return Objective(
+            self.ratio,
+            self.surrogate,
+            self.reduction,
+            Bounds(self.clip_low, self.clip_high, self.dual_clip or None),
+            correction=CORRECTIONS[self.correction],
+            length=float(self.context),
+        )
 
     @property
     def optimization(self) -> Optimization:
@@ -207,10 +236,14 @@ class Config:
 
     def build_estimator(self) -> Estimator:
         """The credit estimator with its hyperparameters."""
+        options = _options(self.estimator_options)
         if self.estimator == "finestep":
             fields = {name: getattr(self, name) for name in ("norm", "lam", "gamma", "alpha")}
-            return FineStep(**fields)
-        return ESTIMATORS[self.estimator]()
+            return FineStep(**fields | options)
+        try:
+            return ESTIMATORS[self.estimator](**options)
+        except TypeError as error:
+            raise ValueError(f"estimator_options: {error}") from error
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -220,15 +253,51 @@ class Config:
         }
 
 
+def _options(text: str) -> dict[str, Any]:
+    """Read "name=value,...": numbers, booleans and None as such, everything else as text."""
+    options: dict[str, Any] = {}
+    for part in filter(None, text.split(",")):
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise ValueError(f"estimator_options: expected name=value, got {part!r}")
+        try:
+            options[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            options[name] = value
+    return options
+
+
 def defaults_for(argv: Sequence[str] | None) -> dict[str, Any]:
     """The defaults that depend on other flags; `argv` is what `parse` is given."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--model", default="")
     parser.add_argument("--lora", default="0")
+    parser.add_argument("--preset", default="")
     known, _ = parser.parse_known_args(argv)
-    if not known.model:
-        return {}
-    return PRETRAINED | ({} if known.lora == "0" else {"rate": LORA_RATE})
+    defaults = of_preset(known.preset) if known.preset in PRESETS else {}
+    if known.model:
+        defaults |= PRETRAINED | ({} if known.lora == "0" else {"rate": LORA_RATE})
+    return defaults
+
+
+def of_preset(name: str) -> dict[str, Any]:
+    """A preset as fields of `Config`."""
+    preset = PRESETS[name]
+    objective, bounds = preset.objective, preset.objective.bounds
+    named = {correction: known for known, correction in CORRECTIONS.items()}
+    return {
+        "estimator": preset.estimator,
+        "rounds": preset.rounds,
+        "overlong": preset.overlong,
+        "kl": preset.kl,
+        "ratio": objective.ratio,
+        "surrogate": objective.surrogate,
+        "reduction": objective.reduction,
+        "clip_low": bounds.clip_low,
+        "clip_high": bounds.clip_high,
+        "dual_clip": bounds.dual_clip or 0.0,
+        "correction": named[objective.correction],
+    }
 
 
 def read_config(config: Config) -> Config:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -20,6 +21,7 @@ from agents.metrics import MetricsFile
 from agents.policies.scripted import Analyst, Script
 from agents.policies.transformers import Sampling, TransformersPolicy
 from agents.reference import Penalty, adapter_off, frozen
+from agents.refill import Filled, refill
 from agents.rollout import Collector
 from agents.tiny import SQL_SCAFFOLD, tiny_qwen3, train_tokenizer
 from agents.types import Group, Trajectory
@@ -64,6 +66,8 @@ class Run:
         self.phase, self.done = "warm_start", 0
         self.let_through: Callable[[], None] = lambda: None
         """called where the run may be interrupted: see `experiments.interrupts.held_back`"""
+        self.times: dict[str, float] = {}
+        """where the time of the last `collect` went, as metrics"""
         self._learner: Resumable | None = None
         self._learnt: dict[str, Any] | None = None
         self._lines = 0
@@ -134,11 +138,6 @@ class Run:
     def _train_env(self) -> Text2SQLEnv:
         return make_env(self.config, load_split(self.config, 0))
 
-    @property
-    def times(self) -> dict[str, float]:
-        """Where the time of the last `collect` went, as metrics."""
-        return self._collector.watch.metrics()
-
     @cached_property
     def _collector(self) -> Collector:
         tasks = load_split(self.config, 0)
@@ -173,15 +172,31 @@ class Run:
             raise SystemExit(f"no demonstration fits in --context {self.config.context} tokens")
         return fits
 
-    def collect(self, update: int) -> list[Group]:
+    def collect(self, update: int) -> Filled:
         """Sample the groups of one update; a function of the weights and the update's number."""
+        config, needs = self.config, getattr(self.config.build_estimator(), "needs", ())
+        self.times = {}
+        return refill(
+            lambda round, wanted: self._round(update, round, wanted),
+            config.tasks,
+            config.rounds,
+            process="process" in needs,
+        )
+
+    def _round(self, update: int, round: int, wanted: int) -> list[Group]:
+        """Sample groups at tasks of their own; every round has its own order of the tasks."""
         config, tasks = self.config, self.train_tasks
-        order = epochs(len(tasks), config.seed + 1, update * config.tasks)
-        ids = [tasks[next(order)] for _ in range(config.tasks)]
+        order = epochs(len(tasks), config.seed + 1 + (round << 32), update * config.tasks)
+        ids = [tasks[next(order)] for _ in range(wanted)]
         seed = (config.seed << 20) + update
-        return self._collector.collect(
+        if round:
+            seed = int(np.random.SeedSequence((config.seed, update, round)).generate_state(1)[0])
+        groups = self._collector.collect(
             self.policy(config.temperature), ids, config.group_size, seed, self.let_through
         )
+        for name, seconds in self._collector.watch.metrics().items():
+            self.times[name] = self.times.get(name, 0.0) + seconds
+        return groups
 
     def policy(self, temperature: float) -> TransformersPolicy:
         """The model as it is now, sampling at a temperature."""

@@ -27,6 +27,7 @@ import torch
 from tqdm import tqdm
 
 from agents.checkpoint import CheckpointError
+from agents.metrics import rollout_metrics
 from agents.policies.scripted import Analyst
 from agents.trainer import Trainer, TrainingError
 from agents.types import Trajectory
@@ -128,10 +129,10 @@ def train(run: Run) -> None:
     bar = tqdm(total=config.updates, initial=run.done, desc=config.estimator, unit="update")
     with bar:
         for update in range(run.done, config.updates):
-            groups = run.collect(update)
-            metrics = trainer.update(groups) | run.times
-            run.log({"update": update, **metrics})
-            record(run, update, groups, trainer.credits)
+            filled = run.collect(update)
+            metrics = trainer.update(filled.batch) | rollout_metrics(filled.sampled) | run.times
+            run.log({"update": update, "groups_sampled": len(filled.sampled), **metrics})
+            record(run, update, filled.batch, trainer.credits)
             run.advance(update + 1)
             bar.set_postfix(ex=f"{metrics['ex']:.2f}", calls=f"{metrics['calls']:.2f}")
             bar.update()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from agents.losses.mismatch import Correction
 from agents.losses.ratios import RATIOS, masked_log_ratio
 from agents.losses.reductions import REDUCTIONS, Totals, reduce
 from agents.losses.surrogates import SURROGATES, Bounds, Tokens
@@ -25,6 +26,14 @@ class Objective:
     reduction  one of `REDUCTIONS`: how tokens become one number
     bounds     clip range and other constants of the surrogate
     log_ratio_limit   log ratios are clamped to +- this many nats before exp(); None: not at all
+    correction   of the mismatch between the policy that sampled and the one before the update, as
+                 in `agents.losses.CORRECTIONS`; None: the ratio is taken to the one that sampled
+    length       the constant K of "seq_mean_token_sum_norm"; None: the longest row of the batch
+
+    An objective compares the policy with those that it was: where it was sampled, and where the
+    update began. Its distance from another model, a reference, is no part of it: that is
+    `agents.reference.Penalty`, which a trainer adds to the loss with the same reduction. It is
+    never taken off the reward.
 
     Raises `UnknownName` naming the nearest known one.
     """
@@ -34,6 +43,8 @@ class Objective:
     reduction: str = "token_mean"
     bounds: Bounds = Bounds()
     log_ratio_limit: float | None = 20.0
+    correction: Correction | None = None
+    length: float | None = None
 
     def __post_init__(self) -> None:
         lookup(RATIOS, self.ratio, "ratio level")

@@ -11,6 +11,7 @@ from rollout_records import attempt, group, step
 from agents.batch import token_rows
 from agents.credit import Grpo, Track
 from agents.likelihood import token_logprobs
+from agents.losses import Totals
 from agents.overlong import Overlong
 from agents.pretrained import Lora, checkpoint_activations, has_adapter, without_adapter
 from agents.reference import Penalty, adapter_off, frozen
@@ -28,18 +29,22 @@ def penalty(coefficient=0.5, estimator="k1"):
 
 def test_the_penalty_by_hand():
     # log ratios of the three sampled tokens: log 2, 0, log 2
-    loss, mean = penalty().loss(POLICY, REFERENCE, MASK, MASK, "token_mean")
+    loss, mean = penalty().loss(POLICY, REFERENCE, MASK, "token_mean", Totals.of(MASK))
     assert float(mean) == pytest.approx(2 * math.log(2) / 3)
     assert float(loss) == pytest.approx(math.log(2) / 3)
-    loss, mean = penalty().loss(POLICY, REFERENCE, MASK, MASK, "seq_mean_token_mean")
+    loss, mean = penalty().loss(POLICY, REFERENCE, MASK, "seq_mean_token_mean", Totals.of(MASK))
     assert float(mean) == pytest.approx(2 * math.log(2) / 3)  # always a mean over tokens
     assert float(loss) == pytest.approx(0.5 * (math.log(2) / 2 + math.log(2)) / 2)
 
 
 def test_shares_of_micro_batches_add_up():
-    whole = penalty().loss(POLICY, REFERENCE, MASK, MASK, "token_mean")
+    whole = penalty().loss(POLICY, REFERENCE, MASK, "token_mean", Totals.of(MASK))
     parts = [
-        penalty().loss(POLICY[b : b + 1], REFERENCE[b : b + 1], MASK[b : b + 1], MASK, "token_mean")
+        penalty().loss(
+            *(rows_BT[b : b + 1] for rows_BT in (POLICY, REFERENCE, MASK)),
+            "token_mean",
+            Totals.of(MASK),
+        )
         for b in (0, 1)
     ]
     for place in (0, 1):

@@ -11,7 +11,7 @@ from rollout_records import attempt, group, step
 from agents.batch import token_rows
 from agents.credit import Grpo, Track
 from agents.likelihood import token_logprobs
-from agents.losses import Objective
+from agents.losses import REDUCTIONS, Objective
 from agents.trainer import Optimization, Trainer, TrainingError
 
 PROMPT = [20, 21, 22]
@@ -101,10 +101,10 @@ def probabilities(model, *tokens):
         return model(torch.tensor([PROMPT])).logits[0, -1].softmax(-1)[list(tokens)]
 
 
-@pytest.mark.parametrize("reduction", ["token_mean", "seq_mean_token_mean", "seq_mean_token_sum"])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_the_token_budget_changes_memory_and_nothing_else(model, reduction):
     groups = [ragged_group(model, seed) for seed in range(3)]
-    objective = Objective(reduction=reduction)
+    objective = Objective(reduction=reduction, length=20.0)
     big, in_one = trained(model, groups, objective=objective, token_budget=10_000)
     small, in_many = trained(model, groups, objective=objective, token_budget=1)
     # Adam turns rounding errors of the smallest gradients into a hundredth of a step of 1e-3
@@ -134,6 +134,30 @@ def test_the_loss_of_the_policy_that_sampled_is_minus_the_mean_advantage(model):
     assert metrics["kl_old"] == pytest.approx(0.0, abs=1e-5)
     assert metrics["clip_fraction"] == 0.0
     assert metrics["groups_kept"] == 1.0 and metrics["seconds_backward"] > 0
+
+
+def loss_by_hand(model, reduction, **options):
+    """The loss of two groups: of 1 and 3 tokens with advantages 2 and -1, and of 2 with 1 each."""
+    groups = [
+        [attempt(step(PROMPT, [50])), attempt(step(PROMPT, [60, 61]), step([30], [62]))],
+        [attempt(step(PROMPT, [70, 71])), attempt(step(PROMPT, [80, 81]))],
+    ]
+    made = [group(*on_policy(model, attempts)) for attempts in groups]
+    calls = iter([(2.0, -1.0), (1.0, 1.0)])
+    objective = Objective(reduction=reduction, **options)
+    _, metrics = trained(model, made, lambda one: Given(next(calls))(one), objective)
+    return metrics["loss"]
+
+
+def test_every_task_weighs_the_same_where_the_mean_is_over_prompts(model):
+    # group means over tokens: (2 - 3) / 4 and 1
+    assert loss_by_hand(model, "prompt_mean") == pytest.approx(-(-0.25 + 1.0) / 2, abs=1e-4)
+
+
+def test_a_constant_length_stands_in_the_denominator_whatever_the_batch_looks_like(model):
+    # sums of attempts: 2, -3, 2, 2
+    loss = loss_by_hand(model, "seq_mean_token_sum_norm", length=10.0)
+    assert loss == pytest.approx(-(2 - 3 + 2 + 2) / 4 / 10, abs=1e-4)
 
 
 def test_log_probabilities_are_compared_at_the_temperature_of_the_sampler(model):
