@@ -108,6 +108,21 @@ def test_index_compares_a_step_with_the_same_step_of_the_others():
     np.testing.assert_allclose(second, [-1 / np.sqrt(2), 0.0])
 
 
+def test_joint_and_index_mix_first_and_compare_then():
+    # outcome discounted: 1/2, 1 and 0; half of it and half of the process: 3/4, 1/2 and 0
+    group = signals([1, 0], [[1, 0], [0]])
+    options = {"lam": 0.5, "gamma": 0.5, "smooth": "none", "scale": "biased", "epsilon": 0.0}
+    first, second = steps(FineStep(norm="joint", **options), group)
+    # distances from the mean 5/12 are 4, 1 and -5 twelfths
+    np.testing.assert_allclose(first, np.array([4, 1]) / np.sqrt(14))
+    np.testing.assert_allclose(second, [-5 / np.sqrt(14)])
+    first, second = steps(FineStep(norm="index", **options), group)
+    np.testing.assert_allclose([*first, *second], [1.0, 0.0, -1.0])
+    # weights that are not equal: 3/4 of 1/2, 1 and 0, and 1/4 of 1, 0 and 0 are 5/8, 6/8 and 0
+    first, second = steps(FineStep(norm="joint", **options | {"lam": 0.75}), group)
+    np.testing.assert_allclose([*first, *second], np.array([4, 7, -11]) / np.sqrt(62))
+
+
 def test_separate_discounts_after_the_comparison():
     group = signals([1, 0], [[0, 0], [0]])
     first, second = steps(FineStep(norm="separate", lam=1.0, gamma=0.5, epsilon=0.0), group)
