@@ -3,7 +3,7 @@
 `policy_loss` = ratio level (`RATIOS`) x surrogate (`SURROGATES`) x reduction (`REDUCTIONS`), with
 weights by a correction (`CORRECTIONS`) where the policy that sampled is not the one that is
 trained; `agents.presets` names the usual combinations. `kl_penalty` (`KL`) is a divergence per
-token to be `reduce`d like the loss; `agents.reference.Penalty` is the term that trainers make of it.
+token to be `reduce`d like the loss; `agents.reference.Penalty` is the term that a trainer adds.
 """
 
 from __future__ import annotations

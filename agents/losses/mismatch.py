@@ -3,9 +3,9 @@
 Attempts are sampled by one policy (behaviour) and trained by another one (proximal: the trainer's
 weights before the update). The two differ by numerics, quantisation and staleness. Without a
 correction the ratio of the loss is taken to the behaviour policy, and its clip cuts a mismatch as
-if it were an update. With one the trainer computes the proximal log-probabilities itself: the ratio is
-taken to them, and every token has a constant weight made of w = proximal / behaviour. That is the
-decoupled objective of AReaL, arXiv:2505.24298.
+if it were an update. With one the trainer computes the proximal log-probabilities itself: the ratio
+is taken to them, and every token has a constant weight made of w = proximal / behaviour. That is
+the decoupled objective of AReaL, arXiv:2505.24298.
 
 Shape suffixes: B rows (attempts), T tokens.
 """
