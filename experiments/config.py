@@ -25,6 +25,7 @@ from experiments.flags import option
 from text2sql_gym.datasets import DATASETS
 from text2sql_gym.protocols import PROTOCOLS
 from text2sql_gym.registry import lookup
+from text2sql_gym.rewards import SCHEMES
 
 PRETRAINED: dict[str, Any] = {
     "warm_steps": 0,
@@ -67,7 +68,7 @@ class Config:
     copies: int = option(0, "perturbed copies of a database an answer must be right on")
     templates: str = option(
         "list_column,count_rows,maximum,minimum,average,filter_value,filter_above,filter_below,"
-        "count_value,of_name" + 2 * ",lookup_list,lookup_count",
+        "count_value,of_name" + 6 * ",lookup_list,lookup_count",
         "synthetic: kinds of questions, as often as named; the default is what a small model can "
         "learn, '' is all",
     )
@@ -112,6 +113,7 @@ class Config:
         "", "a method in agents.presets.PRESETS: its estimator, loss, --rounds, --overlong and "
         "--kl become the defaults"
     )
+    rewards: str = option("finestep", "what the environment pays: a name in SCHEMES")
     estimator: str = option("finestep", "a name in agents.credit.ESTIMATORS")
     estimator_options: str = option("", "its other hyperparameters, as in scale=none,epsilon=1e-4")
     norm: str = option("sep_pooled", "finestep: sep_pooled, joint, separate or index")
@@ -153,6 +155,7 @@ class Config:
     def __post_init__(self) -> None:
         lookup(DATASETS, self.dataset, "dataset")
         lookup(ESTIMATORS, self.estimator, "estimator")
+        lookup(SCHEMES, self.rewards, "reward scheme")
         for name in self.logger_names:
             lookup(LOGGERS, name, "logger")
         none_or_more = ("eval_tasks", "eval_samples", "transcripts")

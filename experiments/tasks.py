@@ -78,6 +78,7 @@ def make_env(config: Config, tasks: Sequence[Task]) -> Text2SQLEnv:
         tasks=tasks,
         protocol=protocol,
         matcher=Strict(variants=config.copies, witness="empty" if config.copies else "never"),
+        rewards=config.rewards,
         max_turns=config.max_turns,
         limits=limits,
     )

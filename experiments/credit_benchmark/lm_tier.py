@@ -50,7 +50,10 @@ class LmSettings:
         return {"warm": dict(self.warm), "train": dict(self.train)}
 
 
-FULL = LmSettings({"threads": 1}, {"threads": 1, "transcripts": 0})
+FULL = LmSettings(
+    {"threads": 1},
+    {"threads": 1, "transcripts": 0, "eval_tasks": 400, "eval_samples": 0},
+)
 QUICK = LmSettings(
     {"threads": 1, "databases": 200, "demonstrations": 1_500, "warm_steps": 500},
     {"threads": 1, "databases": 200, "transcripts": 0, "updates": 4, "tasks": 8,
@@ -76,7 +79,10 @@ def run(spec: Spec, folder: Path) -> dict[str, Any]:
     curve = {name: [round(row[name], 4) for row in updates] for name in MEASURES}
     episodes = [batch * update for update in range(len(updates))]  # what each was measured after
     area = np.trapezoid(curve["ex"], episodes) / max(1, episodes[-1])
-    evaluated = (place / "evaluation-after.json").read_text(encoding="utf-8")
+    before, after = (
+        Evaluation.from_json((place / f"evaluation-{when}.json").read_text(encoding="utf-8"))
+        for when in ("before", "after")
+    )
     return {
         "key": spec.key,
         "tier": spec.tier,
@@ -85,7 +91,8 @@ def run(spec: Spec, folder: Path) -> dict[str, Any]:
         "rate": spec.rate,
         "seed": spec.seed,
         "curve": {"episodes": episodes, **curve},
-        "final": _final(Evaluation.from_json(evaluated)),
+        "before": _final(before),
+        "final": _final(after),
         "area": round(float(area), 4),
         "extra_episodes": 0,
         "seconds": round(time.perf_counter() - begin, 2),

@@ -199,7 +199,41 @@ def test_every_term_is_paid_or_costs_in_some_episode(shop):
         | {"sql_r1_outcome": 6, "hard_constraints": 0, "exploration": 1 / 2, "call_cost": -3}
         | {"cell_recall": 1 + 1 / 2 + 1, "cell_f1": 8 / 11 + 2 / 3 + 1}
         | {"column_recall": 1 / 2 + 1 / 2 + 1}
+        | {"value_recall": 0}  # the gold query compares with no text
     )
+
+
+@pytest.mark.parametrize(
+    ("turns", "paid"),
+    [
+        ([call("SELECT DISTINCT city FROM sale")], 1.0),
+        ([call("SELECT DISTINCT city FROM staff")], 0.0),
+        ([call(DUMP), call(DUMP)], 1.0),
+        ([call(DUMP), call("SELECT * FROM sale ORDER BY id")], 2.0),  # other words, paid again
+        ([call("SELECT 'Rome'")], 1.0),  # a guess that is right
+        ([answer(DUMP)], 0.0),
+        ([call("SELECT city FROM nowhere")], 0.0),
+    ],
+)
+def test_a_look_at_a_value_that_the_question_does_not_spell_is_paid(shop, turns, paid):
+    paid_here = run(shop, turns, gold="SELECT id FROM sale WHERE city = 'Rome'")[0]
+    assert paid_here["value_recall"] == paid
+
+
+def test_half_of_the_values_to_look_up_pay_a_half(shop):
+    gold = "SELECT id FROM sale WHERE city = 'Rome' OR city = 'Bern'"
+    assert run(shop, [call("SELECT city FROM sale")], gold=gold)[0]["value_recall"] == 0.5
+
+
+def test_a_value_that_the_question_spells_is_none_to_look_up(shop):
+    task = {
+        "task_id": "t", "database": shop, "question": "Which sales were in Rome?",
+        "gold_sql": "SELECT id FROM sale WHERE city = 'Rome'",
+    }
+    with closing(gym.make("Text2SQL-v0", tasks=[task], rewards="finestep_values")) as env:
+        env.reset()
+        *_, info = env.step(call("SELECT city FROM sale"))
+    assert info["reward_terms"]["value_recall"] == 0.0
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

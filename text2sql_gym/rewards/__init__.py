@@ -19,6 +19,7 @@ from text2sql_gym.rewards.recall import cell_f1, cell_recall, column_recall, pro
 from text2sql_gym.rewards.linked_schema import SchemaLinking
 from text2sql_gym.rewards.schema_proposal import SchemaProposal
 from text2sql_gym.rewards.text_match import entity_match, exact_match
+from text2sql_gym.rewards.value_recall import value_recall
 
 REWARDS: dict[str, Reward] = {
     # the answer
@@ -34,6 +35,7 @@ REWARDS: dict[str, Reward] = {
     "cell_f1": cell_f1,
     "column_recall": column_recall,
     "progress_recall": progress_recall,
+    "value_recall": value_recall,
     # what a step reads
     "schema_precision": SchemaLinking("precision"),
     "schema_recall": SchemaLinking("recall"),
@@ -57,6 +59,11 @@ SCHEMES: dict[str, RewardScheme] = {
         outcome={"execution_match": 1.0},
         process={"hard_constraints": 1.0, "cell_recall": 1.0},
         source="FineStep (arXiv 2605.04719); the weights are our reconstruction",
+    ),
+    "finestep_values": RewardScheme(
+        outcome={"execution_match": 1.0},
+        process={"hard_constraints": 1.0, "cell_recall": 1.0, "value_recall": 1.0},
+        source="as finestep, and a look at values that the answer must name is paid too; ours",
     ),
     "outcome": RewardScheme(
         outcome={"execution_match": 1.0},
