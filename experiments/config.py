@@ -113,7 +113,7 @@ class Config:
         "", "a method in agents.presets.PRESETS: its estimator, loss, --rounds, --overlong and "
         "--kl become the defaults"
     )
-    rewards: str = option("finestep", "what the environment pays: a name in SCHEMES")
+    rewards: str = option("finestep_values", "what the environment pays: a name in SCHEMES")
     estimator: str = option("finestep", "a name in agents.credit.ESTIMATORS")
     estimator_options: str = option("", "its other hyperparameters, as in scale=none,epsilon=1e-4")
     norm: str = option("sep_pooled", "finestep: sep_pooled, joint, separate or index")

@@ -107,9 +107,12 @@ def flags_of(spec: Spec) -> dict[str, Any]:
         raise ValueError(f"{variant.name}: the lm tier has no signal {', '.join(missing)}")
     if other := sorted(set(variant.options) - set(_OPTIONS)):
         raise ValueError(f"{variant.name}: the lm tier has no flag for {', '.join(other)}")
-    if variant.options and variant.estimator != "finestep" or variant.rewards != "finestep":
+    if variant.options and variant.estimator != "finestep":
         raise ValueError(f"{variant.name}: the lm tier has options of finestep only")
-    named = {"estimator": variant.estimator, "rate": spec.rate, "seed": spec.seed}
+    if not isinstance(variant.rewards, str):
+        raise ValueError(f"{variant.name}: the lm tier has reward schemes by name only")
+    named = {"estimator": variant.estimator, "rewards": variant.rewards}
+    named |= {"rate": spec.rate, "seed": spec.seed}
     flags = {**spec.settings["train"], **variant.options, **named}
     Config(**flags)
     return flags

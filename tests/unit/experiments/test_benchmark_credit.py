@@ -78,7 +78,7 @@ class TestStudies:
     @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
     def test_every_config_can_be_read_and_needs_no_learned_model(self, file):
         study = read_study(file)
-        assert len(study.variants) >= 3
+        assert len(study.variants) >= 2
         assert all(set(variant.needs) <= SIGNALS for variant in study.variants)
         keys = {Spec("menu", variant, 1e-3, 0, {}).key for variant in study.variants}
         assert len(keys) == len(study.variants), "no two variants are the same run"
@@ -278,10 +278,11 @@ class TestLanguageModels:
         assert (flags["estimator"], flags["lam"], flags["seed"], flags["rate"]) == (
             "finestep", 0.25, 3, 1e-3,
         )
+        assert lm_tier.flags_of(lm("grpo", rewards="outcome"))["rewards"] == "outcome"
         for wrong, message in (
             (lm("igpo"), "no signal information_gain"),
             (lm("gigpo", options={"omega": 2.0}), "no flag for omega"),
-            (lm("finestep", rewards="outcome"), "options of finestep only"),
+            (lm("finestep", rewards={"outcome": {}, "process": {}}), "schemes by name only"),
         ):
             with pytest.raises(ValueError, match=message):
                 lm_tier.flags_of(wrong)
