@@ -111,9 +111,9 @@ def flags_of(spec: Spec) -> dict[str, Any]:
         raise ValueError(f"{variant.name}: the lm tier has options of finestep only")
     if not isinstance(variant.rewards, str):
         raise ValueError(f"{variant.name}: the lm tier has reward schemes by name only")
-    named = {"estimator": variant.estimator, "rewards": variant.rewards}
-    named |= {"rate": spec.rate, "seed": spec.seed}
-    flags = {**spec.settings["train"], **variant.options, **named}
+    what = {"estimator": variant.estimator, "rewards": variant.rewards}
+    flags = {**spec.settings["train"], **variant.options, **what}
+    flags |= {"rate": spec.rate, "seed": spec.seed}
     Config(**flags)
     return flags
 
