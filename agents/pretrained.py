@@ -112,6 +112,25 @@ def without_adapter(model: PreTrainedModel) -> Iterator[None]:
         model.enable_adapters()
 
 
+def merged_weights(model: PreTrainedModel) -> Iterator[tuple[str, torch.Tensor]]:
+    """Names and values of the weights without an adapter: its updates are added where they belong.
+
+    Weights that are one (a tied head) are given once. Nothing carries a gradient.
+    """
+    updated = {}
+    if has_adapter(model):
+        layers = _peft().tuners.lora.LoraLayer
+        for place, module in model.named_modules():
+            if isinstance(module, layers):
+                delta = module.get_delta_weight(module.active_adapters[0])
+                updated[f"{place}.weight"] = delta.detach()
+    for name, weight in model.named_parameters():
+        if "lora_" in name:
+            continue
+        plain, value = name.replace(".base_layer", ""), weight.detach()
+        yield plain, value + updated[plain].to(value.dtype) if plain in updated else value
+
+
 def _peft() -> Any:
     try:
         import peft

@@ -17,6 +17,7 @@ from agents.credit import ESTIMATORS, Estimator, FineStep
 from agents.loggers import LOGGERS
 from agents.losses import CORRECTIONS, KL, Bounds, Objective
 from agents.overlong import Overlong
+from agents.policies.samplers import SAMPLERS
 from agents.presets import PRESETS
 from agents.pretrained import Lora
 from agents.trainer import Optimization
@@ -89,6 +90,8 @@ class Config:
     checkpointing: bool = option(False, "compute activations again in the backward pass")
     device: str = option("", "cpu or cuda; default: cuda where there is one")
     rows: int = option(128, "episodes in flight; each reserves keys and values of a whole context")
+    sampler: str = option("transformers", "engine of sampling: a name in SAMPLERS; vllm is an extra")
+    sampler_dtype: str = option("auto", "sample in fp32 or bf16; auto: as the weights are")
 
     hidden: int = option(128, "width of the model")
     layers: int = option(4, "layers of the model")
@@ -176,7 +179,9 @@ class Config:
         """Raises ValueError or `UnknownName` for what does not go together."""
         lookup(PROTOCOLS, self.protocol, "protocol")
         lookup(KL, self.kl_estimator, "estimator of the divergence")
-        precision.resolve(self.dtype, torch.device("cpu"))
+        lookup(SAMPLERS, self.sampler, "sampler")
+        for name in (self.dtype, self.sampler_dtype):
+            precision.resolve(name, torch.device("cpu"))
         _ = self.adapter, self.overlong_rule
         if not self.model and (self.protocol != "finestep" or self.lora):
             raise ValueError("protocol and lora: they need a pretrained --model")
@@ -191,6 +196,11 @@ class Config:
     def adapter(self) -> Lora | None:
         """The LoRA adapter to train, if any."""
         return Lora(self.lora, self.lora_alpha or 2.0 * self.lora) if self.lora else None
+
+    @property
+    def sampling_dtype(self) -> torch.dtype | None:
+        """The dtype that is sampled in; None: that of the weights."""
+        return {"fp32": torch.float32, "bf16": torch.bfloat16}.get(self.sampler_dtype)
 
     @property
     def overlong_rule(self) -> Overlong:

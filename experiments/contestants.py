@@ -12,9 +12,10 @@ import torch
 from agents import checkpoint, pretrained
 from agents.chat import Chat
 from agents.conversation import Begin, endpoint, scripted
+from agents.policies.base import Policy, Sampling
 from agents.policies.endpoint import Endpoint
+from agents.policies.samplers import SAMPLERS
 from agents.policies.scripted import SCRIPTS
-from agents.policies.transformers import Sampling, TransformersPolicy
 from experiments.config import Config, read_config
 from experiments.players import ModelPlayer, TextPlayer
 from experiments.tasks import make_env
@@ -40,6 +41,7 @@ class Setting:
     key_variable: str = "OPENAI_API_KEY"
     workers: int = 8
     protocol: str = "finestep"
+    sampler: str = "transformers"
 
 
 def contestant(setting: Setting, tasks: Sequence[Task]) -> ModelPlayer | TextPlayer:
@@ -103,11 +105,13 @@ def _model(
     context = setting.context or min(context, longest)
     tokens = setting.max_new_tokens or max_new_tokens
 
-    def policy_at(temperature: float) -> TransformersPolicy:
-        sampling = Sampling(tokens, temperature)
-        return TransformersPolicy(model, chat, sampling, rows=setting.rows, context=context)
+    sampler = SAMPLERS[setting.sampler](model, chat, setting.rows, context, None)
 
-    return ModelPlayer(make, chat, policy_at, room=context - tokens, rows=setting.rows)
+    def policy_at(temperature: float) -> Policy:
+        return sampler.policy(Sampling(tokens, temperature))
+
+    room, rows = context - tokens, setting.rows
+    return ModelPlayer(make, chat, policy_at, room=room, rows=rows, on_close=sampler.close)
 
 
 def _full(setting: Setting, tasks: Sequence[Task]) -> Callable[[], Text2SQLEnv]:

@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a check
 
 from tqdm import tqdm
 
+from agents.policies.samplers import SAMPLERS
 from agents.policies.scripted import SCRIPTS
 from experiments.contestants import Setting, contestant
 from experiments.evaluation import Evaluation, Plan, attempt, judge
@@ -76,6 +77,7 @@ class Config:
     context: int = option(0, "tokens of an episode; 0: as the run was trained, else 4096 at most")
     max_new_tokens: int = option(0, "tokens of a turn; 0: as the run was trained, else 512")
     rows: int = option(32, "episodes in flight of a model in this process")
+    sampler: str = option("transformers", "its engine: a name in SAMPLERS; vllm is an extra")
     device: str = option("", "cpu or cuda; default: cuda where there is one")
     model_name: str = option("", "endpoint: the name the server knows the model by")
     key_variable: str = option("OPENAI_API_KEY", "endpoint: environment variable with the key")
@@ -84,6 +86,7 @@ class Config:
     def __post_init__(self) -> None:
         lookup(DATASETS, self.dataset, "dataset")
         lookup(PROTOCOLS, self.protocol, "protocol")
+        lookup(SAMPLERS, self.sampler, "sampler")
         if self.policy.startswith("script:") and self.protocol != "finestep":
             raise ValueError(f"protocol: a script speaks finestep, got {self.protocol!r}")
         for name in (self.matcher, *self.score_names):
@@ -111,7 +114,7 @@ class Config:
         return Setting(
             self.policy, self.matcher, self.max_turns, self.context, self.max_new_tokens,
             self.rows, self.device, self.model_name, self.key_variable, self.workers,
-            self.protocol,
+            self.protocol, self.sampler,
         )
 
     def as_dict(self) -> dict[str, Any]:

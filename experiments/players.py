@@ -19,6 +19,7 @@ class ModelPlayer:
     policy_at  the policy that samples at a temperature
     room       tokens that a prompt may have; a task whose prompt has more is left out
     rows       episodes in flight at once
+    on_close   called when it is closed
     """
 
     def __init__(
@@ -29,8 +30,10 @@ class ModelPlayer:
         *,
         room: int,
         rows: int,
+        on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self._chat, self._policy_at, self._room = chat, policy_at, room
+        self._on_close = on_close
         self._collector = Collector(make_env, chat, rows=rows)
         self._ruler = make_env()
         self._lengths: dict[str, int] = {}
@@ -60,6 +63,7 @@ class ModelPlayer:
         """Close the environments."""
         self._collector.close()
         self._ruler.close()
+        self._on_close()
 
     def _length(self, task_id: str) -> int:
         if task_id not in self._lengths:

@@ -18,8 +18,9 @@ from agents.chat import Chat
 from agents.demonstrations import demonstrate, texts
 from agents.loggers import MetricsLogger, open_loggers
 from agents.metrics import MetricsFile
+from agents.policies.base import Policy, Sampler, Sampling
+from agents.policies.samplers import SAMPLERS
 from agents.policies.scripted import Analyst, Script
-from agents.policies.transformers import Sampling, TransformersPolicy
 from agents.reference import Penalty, adapter_off, frozen
 from agents.refill import Filled, refill
 from agents.rollout import Collector
@@ -198,13 +199,14 @@ class Run:
             self.times[name] = self.times.get(name, 0.0) + seconds
         return groups
 
-    def policy(self, temperature: float) -> TransformersPolicy:
+    def policy(self, temperature: float) -> Policy:
         """The model as it is now, sampling at a temperature."""
-        self.model.eval()
-        sampling = Sampling(self.config.max_new_tokens, temperature)
-        return TransformersPolicy(
-            self.model, self.chat, sampling, rows=self.config.rows, context=self.config.context
-        )
+        return self._sampler.policy(Sampling(self.config.max_new_tokens, temperature))
+
+    @cached_property
+    def _sampler(self) -> Sampler:
+        config, make = self.config, SAMPLERS[self.config.sampler]
+        return make(self.model, self.chat, config.rows, config.context, config.sampling_dtype)
 
     def penalty(self) -> Penalty | None:
         """What keeps the policy near the one that the updates began with, if anything does.
@@ -269,8 +271,9 @@ class Run:
         """Close the environments and loggers that were opened."""
         for logger in self.__dict__.get("_loggers", []):
             logger.close()
-        if "_collector" in self.__dict__:
-            self._collector.close()
+        for name in ("_sampler", "_collector"):
+            if name in self.__dict__:
+                self.__dict__[name].close()
         if "_train_env" in self.__dict__:
             self._train_env.close()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,19 +18,8 @@ import torch
 from transformers import PreTrainedModel
 
 from agents.chat import Chat
+from agents.policies.base import Sampling, check_group, check_prompt, end_tokens
 from agents.types import Completion
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How turns are drawn. temperature 0 is greedy; `max_new_tokens` bounds one turn."""
-
-    max_new_tokens: int = 128
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.temperature < 0 or self.max_new_tokens < 1:
-            raise ValueError(f"expected temperature >= 0 and max_new_tokens >= 1, got {self}")
 
 
 class _Rows:
@@ -106,7 +96,7 @@ class TransformersPolicy:
         self.model, self.chat, self.sampling = model, chat, sampling
         self.context = context
         self.version = 0
-        self._stops = {chat.stop_id, *_ends(model)}
+        self._stops = {chat.stop_id, *end_tokens(model)}
         self._cache = _Rows(model, rows, context)
         self._free = deque(range(rows))
         self._queue: deque[list[_Sequence]] = deque()
@@ -115,11 +105,8 @@ class TransformersPolicy:
 
     def open(self, prompt_ids: Sequence[int], seeds: Sequence[int]) -> list[int]:
         """Begin one sequence per seed on one prompt. Raises ValueError for an over-long prompt."""
-        if not 0 < len(prompt_ids) < self.context:
-            most = self.context - 1
-            raise ValueError(f"expected 1 to {most} prompt tokens, got {len(prompt_ids)}")
-        if len(seeds) > self._cache.keys.shape[1]:
-            raise ValueError(f"{len(seeds)} attempts need as many rows; raise `rows`")
+        check_prompt(prompt_ids, self.context)
+        check_group(seeds, self._cache.keys.shape[1])
         group = []
         for seed in seeds:
             group.append(_Sequence(self._opened, seed, feed=list(prompt_ids)))
@@ -289,10 +276,42 @@ class TransformersPolicy:
         return Completion(ids, tuple(sequence.logprobs), self.chat.text(ids), stopped, self.version)
 
 
-def _ends(model: PreTrainedModel) -> Sequence[int]:
-    """The tokens that end a turn for the model: Llama 3 has another one after a tool call."""
-    ends = getattr(model.generation_config, "eos_token_id", None)
-    return ends if isinstance(ends, list) else [] if ends is None else [ends]
+class TransformersSampler:
+    """`Sampler` that samples the model itself, or a copy of its weights in another dtype.
+
+    The copy is brought up to date for every policy. Sampling a model of fp32 in bf16 is faster
+    where the hardware multiplies in bf16; the log-probabilities are those of the copy, so they
+    differ from the model's by its rounding.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        chat: Chat,
+        rows: int,
+        context: int,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self._model, self._chat, self._rows, self._context = model, chat, rows, context
+        self._sampled = model if dtype in (None, model.dtype) else deepcopy(model).eval()
+        self._dtype = dtype
+        self._policies = 0
+
+    def policy(self, sampling: Sampling) -> TransformersPolicy:
+        """The model with its weights as they are now."""
+        self._model.eval()
+        if self._sampled is not self._model:
+            pairs = zip(self._sampled.parameters(), self._model.parameters(), strict=True)
+            for copy, weight in pairs:  # parameters alone: rotary frequencies stay in fp32
+                copy.data = weight.detach().to(self._dtype)
+        made = TransformersPolicy(
+            self._sampled, self._chat, sampling, rows=self._rows, context=self._context
+        )
+        made.version, self._policies = self._policies, self._policies + 1
+        return made
+
+    def close(self) -> None:
+        """Nothing is held that is not freed with it."""
 
 
 def _additive(mask_BTC: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

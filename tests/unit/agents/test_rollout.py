@@ -3,7 +3,8 @@
 import pytest
 from agents.batch import token_rows
 from agents.digests import state_digest
-from agents.policies.transformers import Sampling, TransformersPolicy
+from agents.policies.base import Sampling
+from agents.policies.transformers import TransformersPolicy
 from agents.rollout import Collector
 from agents.types import Completion, Ended, Group, Trajectory
 from text2sql_gym.errors import EnvironmentFault

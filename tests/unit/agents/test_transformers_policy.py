@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from policy_play import first_turns, play, prompt, sampled, until
 from rollout_records import attempt, step
 
 from agents.batch import token_rows
 from agents.chat import Chat
 from agents.likelihood import token_logprobs
-from agents.policies.transformers import Sampling, TransformersPolicy
+from agents.policies.base import Sampling
+from agents.policies.samplers import SAMPLERS
+from agents.policies.transformers import TransformersPolicy, TransformersSampler
 from agents.tiny import tiny_qwen3
 
 CONTEXT = 96
@@ -16,56 +19,6 @@ CONTEXT = 96
 
 def make(model, chat, *, rows=16, context=CONTEXT, new=9, temperature=1.0):
     return TransformersPolicy(model, chat, Sampling(new, temperature), rows=rows, context=context)
-
-
-def prompt(number):
-    """Prompts of different length."""
-    return [20 + (7 * number + 3 * place) % 200 for place in range(5 + 3 * number)]
-
-
-def observation(seed, turn):
-    """What is said to the sequence of a seed after a turn: from 1 to 11 tokens."""
-    draws = np.random.default_rng((seed, turn, 7))
-    return draws.integers(10, 250, size=draws.integers(1, 12)).tolist()
-
-
-def play(policy, groups, turns):
-    """Hold every sequence for a number of turns; return the (context, completion) pairs by seed."""
-    seeds, heard, said = {}, {}, {}
-    for prompt_ids, group_seeds in groups:
-        for handle, seed in zip(policy.open(prompt_ids, group_seeds), group_seeds, strict=True):
-            seeds[handle], heard[handle], said[seed] = seed, list(prompt_ids), []
-    while seeds:
-        for handle, completion in policy.advance():
-            seed = seeds[handle]
-            said[seed].append((tuple(heard[handle]), completion))
-            if len(said[seed]) == turns or not completion.token_ids:
-                policy.close(handle)
-                del seeds[handle]
-            else:
-                heard[handle] = observation(seed, len(said[seed]))
-                policy.extend(handle, heard[handle])
-    assert policy.advance() == []
-    return said
-
-
-def first_turns(policy, prompt_ids, seeds):
-    """The first turn of each seed, as (handle, completion)."""
-    return until(policy, len(policy.open(prompt_ids, list(seeds))))
-
-
-def until(policy, count):
-    """Advance until so many turns are complete."""
-    done = []
-    while len(done) < count:
-        done += policy.advance()
-    return done
-
-
-def sampled(said):
-    return {
-        seed: [completion.token_ids for _, completion in turns] for seed, turns in said.items()
-    }
 
 
 def test_recorded_log_probabilities_are_those_of_the_assembled_rows(model, chat):
@@ -237,3 +190,30 @@ def test_a_tokenizer_without_a_template_or_an_end_token_is_refused(chat):
     tokenizer.chat_template = "{{ messages }}"
     with pytest.raises(ValueError, match="no end token"):
         Chat(tokenizer)
+
+
+def test_a_copy_in_bf16_follows_the_weights_and_differs_by_its_rounding(model, chat):
+    sampler = TransformersSampler(model, chat, 16, CONTEXT, torch.bfloat16)
+    for _ in range(2):
+        said = play(sampler.policy(Sampling(9)), [(prompt(1), [1, 2]), (prompt(4), [3])], turns=2)
+        rows = token_rows(
+            [
+                attempt(*(step(heard, c.token_ids, logprobs=c.logprobs) for heard, c in turns))
+                for turns in said.values()
+            ]
+        )
+        with torch.no_grad():
+            logprobs_BT, _ = token_logprobs(model, rows.token_ids_BT, rows.mask_BT)
+        gap = (rows.behaviour_BT - logprobs_BT).abs()
+        assert 1e-3 < gap.max() and gap.sum() / rows.mask_BT.sum() < 0.3
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.copy_(torch.roll(weight, 1, dims=0))  # another function altogether
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+
+
+def test_the_model_itself_is_sampled_in_its_own_dtype_and_policies_are_counted(model, chat):
+    sampler = SAMPLERS["transformers"](model, chat, 4, CONTEXT, torch.float32)
+    first, second = sampler.policy(Sampling(2)), sampler.policy(Sampling(2))
+    assert first.model is second.model is model
+    assert (first.version, second.version) == (0, 1)
