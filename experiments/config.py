@@ -90,7 +90,7 @@ class Config:
     checkpointing: bool = option(False, "compute activations again in the backward pass")
     device: str = option("", "cpu or cuda; default: cuda where there is one")
     rows: int = option(128, "episodes in flight; each reserves keys and values of a whole context")
-    sampler: str = option("transformers", "engine of sampling: a name in SAMPLERS; vllm is an extra")
+    sampler: str = option("transformers", "engine of sampling, in SAMPLERS; vllm is an extra")
     sampler_dtype: str = option("auto", "sample in fp32 or bf16; auto: as the weights are")
 
     hidden: int = option(128, "width of the model")
