@@ -73,6 +73,9 @@ class Config:
         "synthetic: kinds of questions, as often as named; the default is what a small model can "
         "learn, '' is all",
     )
+    generated: int = option(
+        0, "spider, bird, records: questions made about each training database, beside its own"
+    )
     grades: str = option("", "difficulties to keep, as in easy,medium; default: all")
     eval_split: str = option("", "split of unseen databases; default: the dataset's own")
     eval_tasks: int = option(200, "tasks evaluated before and after")
@@ -161,13 +164,15 @@ class Config:
         lookup(SCHEMES, self.rewards, "reward scheme")
         for name in self.logger_names:
             lookup(LOGGERS, name, "logger")
-        none_or_more = ("eval_tasks", "eval_samples", "transcripts")
+        none_or_more = ("eval_tasks", "eval_samples", "transcripts", "generated")
         for name in ("warm_steps", "updates", "demonstrations", *none_or_more):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         for name in ("tasks", "group_size", "rounds", "minibatches", "save_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.generated and self.dataset in ("synthetic", "own"):
+            raise ValueError(f"generated: the questions of {self.dataset} are all made anyway")
         lookup(CORRECTIONS, self.correction, "correction")
         if self.preset:
             lookup(PRESETS, self.preset, "preset")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 from experiments.config import Config
 from text2sql_gym.datasets import load_tasks
@@ -39,6 +41,8 @@ def load_split(config: Config, which: int) -> tuple[Task, ...]:
         alone = config.dataset == "own" and config.data_dir and config.data_dir.is_file()
         more = {"questions_per_database": LONE_QUESTIONS} if alone else {}
         tasks = load_tasks(config.dataset, config.data_dir, split, **more)
+        if which == 0 and config.generated:
+            tasks += _generated(config, tasks)
     grades = config.grades.split(",")
     chosen = tuple(task for task in tasks if not config.grades or task.difficulty in grades)
     if not chosen:
@@ -64,6 +68,16 @@ def _synthetic(config: Config, split: str) -> tuple[Task, ...]:
     some = order[config.databases :] if split == "unseen" else order[: config.databases]
     chosen = set(some)
     return tuple(task for task in tasks if task.database_id in chosen)
+
+
+def _generated(config: Config, tasks: Sequence[Task]) -> tuple[Task, ...]:
+    """Questions made about the databases of these tasks, which are SQLite files in one folder."""
+    files = {Path(task.database) for task in tasks}
+    folder = Path(os.path.commonpath([str(file.parent) for file in files]))
+    names = sorted({file.stem for file in files})
+    return load_tasks(
+        "own", folder, "all", database_ids=names, questions_per_database=config.generated
+    )
 
 
 def make_env(config: Config, tasks: Sequence[Task]) -> Text2SQLEnv:
