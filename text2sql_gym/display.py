@@ -33,10 +33,10 @@ def one_line(text: str, limit: int) -> str:
 
 def show_cell(value: Cell, limits: Limits) -> str:
     """One line of text: NULL, numbers as Python prints them, blobs in hexadecimal."""
-    limit = limits.shown_cell_characters
     if isinstance(value, str):
-        return one_line(value, limit)
+        return one_line(value, limits.shown_cell_characters)
     if isinstance(value, bytes):
+        limit = limits.shown_cell_characters
         shown = max(1, limit // 2)
         cut = f"...(+{len(value) - shown} bytes)" if len(value) > shown else ""
         return f"x'{value[:shown].hex()}'{cut}"
@@ -49,11 +49,11 @@ def show_table(table: Table, limits: Limits) -> str:
     The lines above the last have at most ``limits.shown_characters`` in all. A first row that is
     longer is cut, with the cut said; later rows are shown whole or not at all.
     """
-    names = (one_line(name, limits.shown_cell_characters) for name in table.columns)
+    names = [one_line(name, limits.shown_cell_characters) for name in table.columns]
     lines = [_cut(" | ".join(names), limits.shown_characters)]
     room = limits.shown_characters - len(lines[0])
     for row in table.rows[: limits.shown_rows]:
-        line = " | ".join(show_cell(value, limits) for value in row)
+        line = " | ".join([show_cell(value, limits) for value in row])
         if len(lines) == 1 and room > 1:
             line = _cut(line, room - 1)
         room -= len(line) + 1

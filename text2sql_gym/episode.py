@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from text2sql_gym.matching import Gold
@@ -85,29 +85,33 @@ class Episode:
     ) -> Episode:
         """Return the episode with one more turn; `messages` are that turn's, as in the episode."""
         answer = messages[1]["content"]
-        return replace(
-            self,
-            messages=(*self.messages, *messages),
-            trail=self.trail.after(action, turn.result, outcome, answer, reward),
-            actions=(*self.actions, action),
-            history=(*self.history, turn),
-            rewards=(*self.rewards, reward),
-            outcome=outcome,
+        return Episode(  # `replace` takes twice as long
+            self.task,
+            self.golds,
+            self.max_turns,
+            (*self.messages, *messages),
+            self.trail.after(action, turn.result, outcome, answer, reward),
+            self.tool_schemas,
+            (*self.actions, action),
+            (*self.history, turn),
+            (*self.rewards, reward),
+            outcome,
         )
 
     @property
     def ended(self) -> bool:
         """Whether no turn may be taken any more."""
-        return self.terminated or self.truncated
+        return self.remaining_turns <= 0 or self.terminated
 
     def repeats(self, call: ToolCall) -> bool:
         """Whether `call` is, up to case, white space and comments, one that ran before.
 
         What failed before fails again, so it is left out: it may be a megabyte of anything.
         """
-        ran = [turn.call for turn in self.history if turn.result.outcome in _RAN]
-        key = _key(call) if ran else None
-        return any(earlier is not None and _key(earlier) == key for earlier in ran)
+        for turn in self.history:
+            if turn.call is not None and turn.result.outcome in _RAN and _same(turn.call, call):
+                return True
+        return False
 
     def info(self, reward_terms: dict[str, float], messages: Sequence[Message]) -> dict[str, Any]:
         """What `reset` and `step` return beside the observation: the same keys each time."""
@@ -136,5 +140,8 @@ def prompt_text(messages: Sequence[Message]) -> str:
     return "\n\n".join(message["content"] for message in messages)
 
 
-def _key(call: ToolCall) -> tuple[str, frozenset[tuple[str, str]]]:
-    return call.tool, frozenset((name, normalized(text)) for name, text in call.arguments.items())
+def _same(one: ToolCall, other: ToolCall) -> bool:
+    if one.tool != other.tool or one.arguments.keys() != other.arguments.keys():
+        return False
+    pairs = zip(one.arguments.values(), map(other.arguments.get, one.arguments), strict=True)
+    return all(normalized(text) == normalized(again or "") for text, again in pairs)

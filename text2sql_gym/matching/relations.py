@@ -12,7 +12,7 @@ from pathlib import Path
 from text2sql_gym.matching.perturb import Reference, Relation
 from text2sql_gym.types import Row
 
-_SAMPLED = 5_000  # rows read of a table; a copy of a large database is a small one
+_SAMPLED = 1_000  # rows read of a table; a copy of a large database is a small one
 
 
 def load(path: Path) -> tuple[list[str], dict[str, Relation]]:

@@ -9,6 +9,7 @@ shown are our reconstruction.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 from text2sql_gym.prompts import engine_of
@@ -130,7 +131,7 @@ class FineStep(AgentProtocol):
         """The result between ``<result>`` tags; the last turn but one says so."""
         return tagged_result(turn, remaining_turns, "give the final SQL")
 
-    @property
+    @cached_property
     def _callable(self) -> tuple[str, ...]:
         return tuple(name for name in self.tools if name != "submit")
 

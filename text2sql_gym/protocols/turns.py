@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from text2sql_gym.display import neutral
@@ -43,15 +44,16 @@ class Grammar:
     lead: tuple[str, ...]
     modes: tuple[str, ...]
 
+    @cached_property
+    def _tags(self) -> tuple[tuple[str, str, str], ...]:
+        return tuple((tag, f"<{tag}>", f"</{tag}>") for tag in (*self.lead, *self.modes))
+
     def read(self, action: str) -> dict[str, str]:
         """Return what stands in each tag, the mode's last. Raises `ToolError` (malformed)."""
         rest = action.strip()
         if forgery := forged(rest):
             raise self.malformed(forgery)
-        uses = {
-            tag: (rest.count(f"<{tag}>"), rest.count(f"</{tag}>"))
-            for tag in (*self.lead, *self.modes)
-        }
+        uses = {tag: (rest.count(opening), rest.count(end)) for tag, opening, end in self._tags}
         found: dict[str, str] = {}
         place = "at the start"
         for tag in self.lead:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from text2sql_gym.types import VIOLATIONS, CallOutcome, ToolResult, Transition
 
+_UNBROKEN = (CallOutcome.OK, CallOutcome.TRUNCATED)
 _SYNTAX = re.compile(r"syntax error|parser error|incomplete input|unrecognized token", re.I)
 
 
@@ -50,6 +51,8 @@ class HardConstraints:
         result = transition.result
         if self.submits and transition.last and not result.final:
             return True
+        if result.outcome in _UNBROKEN:
+            return False
         if result.outcome is CallOutcome.MALFORMED:
             return self.mode if transition.call is None else self.parse
         if is_syntax_error(result):
