@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -56,8 +56,9 @@ class Text2SQLVectorEnv(gym.vector.VectorEnv[tuple[str, ...], Sequence[str], NDA
 
     ## Faults
     An `EnvironmentFault` says in a note which environment it hit; that one is as it was before the
-    call. `step` and `step_some` raise it when all others are through, whose answers are lost then;
-    `collect` loses none, and raises a fault when its turn in the order has come.
+    call. The calls that wait raise the first fault when all others are through. `step` and
+    `step_some` leave what these answered, or failed with, to `collect`; `reset` and `reset_some` can
+    be made again, and drop it. `collect` raises a fault when its turn in the order has come.
     """
 
     metadata: dict[str, Any] = {
@@ -84,7 +85,7 @@ class Text2SQLVectorEnv(gym.vector.VectorEnv[tuple[str, ...], Sequence[str], NDA
         self.single_observation_space = first.observation_space
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self._observations = [""] * num_envs
+        self._observations = dict.fromkeys(range(num_envs), "")
         self._turns = Turns()
 
     def reset(
@@ -104,7 +105,7 @@ class Text2SQLVectorEnv(gym.vector.VectorEnv[tuple[str, ...], Sequence[str], NDA
         infos: dict[str, Any] = {}
         for index in chosen:
             infos = self._add_info(infos, answers[index].info, index)
-        return tuple(self._observations), infos
+        return tuple(self._observations.values()), infos
 
     def step(self, actions: Sequence[str]) -> _Step:
         """Take one turn in every environment; see `gymnasium.vector.SyncVectorEnv`."""
@@ -116,15 +117,10 @@ class Text2SQLVectorEnv(gym.vector.VectorEnv[tuple[str, ...], Sequence[str], NDA
         self._expect_running(set(range(self.num_envs)) - set(to_reset))
         for index, action in enumerate(actions):
             self.submit_reset(index) if index in to_reset else self.submit(index, action)
-        answers: dict[int, Answer] = {}
-        last: dict[int, Answer] = {}
-        for answer in self._answers():
-            if answer.ended and self.autoreset_mode is AutoresetMode.SAME_STEP:
-                last[answer.env_id] = answer
-                self.submit_reset(answer.env_id)
-            else:
-                answers[answer.env_id] = answer
-        return self._batch(answers, last)
+        again = self.autoreset_mode is AutoresetMode.SAME_STEP
+        given = self._all_answers(keep=True, reset_ended=again)
+        last = {answer.env_id: answer for answer in given if answer.ended and again}
+        return self._batch({answer.env_id: answer for answer in given}, last)
 
     def step_some(self, actions: Mapping[int, str]) -> dict[int, Answer]:
         """Take a turn in the environments named by index, side by side; wait for these."""
@@ -132,7 +128,7 @@ class Text2SQLVectorEnv(gym.vector.VectorEnv[tuple[str, ...], Sequence[str], NDA
         self._expect_running(actions)
         for index, action in actions.items():
             self.submit(index, action)
-        return {answer.env_id: answer for answer in self._answers()}
+        return {answer.env_id: answer for answer in self._all_answers(keep=True)}
 
     def reset_some(
         self,
@@ -143,7 +139,7 @@ class Text2SQLVectorEnv(gym.vector.VectorEnv[tuple[str, ...], Sequence[str], NDA
         self._expect_idle(range(self.num_envs))
         for index, given in options.items():
             self.submit_reset(index, seed=(seeds or {}).get(index), options=given)
-        return {answer.env_id: answer for answer in self._answers()}
+        return {answer.env_id: answer for answer in self._all_answers(keep=False)}
 
     def submit(self, index: int, action: str) -> None:
         """Begin a turn of one environment; `collect` will give its answer."""
@@ -184,7 +180,7 @@ class Text2SQLVectorEnv(gym.vector.VectorEnv[tuple[str, ...], Sequence[str], NDA
     @property
     def pending(self) -> list[int]:
         """The environments whose answer was not collected yet."""
-        return self._turns.indices
+        return sorted(set(self._turns.indices))
 
     def render(self) -> tuple[str | None, ...]:  # type: ignore[override]
         """Return what every environment renders."""
@@ -208,16 +204,24 @@ class Text2SQLVectorEnv(gym.vector.VectorEnv[tuple[str, ...], Sequence[str], NDA
         for env in self.envs:
             env.close()
 
-    def _answers(self) -> Iterator[Answer]:
-        """Give every answer that is under way; raise the first fault behind them."""
-        faults: list[Exception] = []
+    def _all_answers(self, *, keep: bool, reset_ended: bool = False) -> list[Answer]:
+        """Wait for every turn under way, also for the resets that follow ended episodes.
+
+        Where one failed, its error is raised; with `keep`, the others' answers are put back before.
+        """
+        over: list[tuple[int, Answer | Exception]] = []
         while self.pending:
-            try:
-                yield from self.collect()
-            except Exception as fault:  # raised below, when the others are through
-                faults.append(fault)
-        if faults:
-            raise faults[0]
+            for index, answer in self._turns.take(wait=True):
+                over.append((index, answer))
+                if reset_ended and isinstance(answer, Answer) and answer.ended:
+                    self.submit_reset(index)
+        for place, (_, answer) in enumerate(over):
+            if isinstance(answer, Exception):
+                self._turns.put_back([*over[:place], *over[place + 1 :]] if keep else [])
+                raise answer
+        answers = [answer for _, answer in over if isinstance(answer, Answer)]
+        self._observations |= {answer.env_id: answer.observation for answer in answers}
+        return answers
 
     def _batch(self, answers: Mapping[int, Answer], last: Mapping[int, Answer]) -> _Step:
         """Return the answers in Gymnasium's form; `last` are those of episodes reset since."""
@@ -229,7 +233,7 @@ class Text2SQLVectorEnv(gym.vector.VectorEnv[tuple[str, ...], Sequence[str], NDA
             infos = self._add_info(infos, answers[index].info, index)
         paid = [last.get(index, answers[index]) for index in range(self.num_envs)]
         return (
-            tuple(self._observations),
+            tuple(self._observations.values()),
             np.array([answer.reward for answer in paid], dtype=np.float64),
             np.array([answer.terminated for answer in paid], dtype=np.bool_),
             np.array([answer.truncated for answer in paid], dtype=np.bool_),

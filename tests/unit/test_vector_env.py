@@ -403,9 +403,32 @@ class TestFaults:
         with pytest.raises(EnvironmentFault) as caught:
             envs.step((ACTIONS[3], ACTIONS[3], ACTIONS[0]))
         assert caught.value.__notes__ == ["in environment 1 of the vector"]
-        assert not envs.pending
+        assert envs.pending == [0, 2]
+        alone = make(tasks=broken)
+        alone.reset(options={"task_id": ["count", "broken", "count"]})
+        expected = alone.step_some({0: ACTIONS[3], 2: ACTIONS[0]})
+        assert {answer.env_id: answer for answer in envs.collect()} == expected
         assert [len(env.messages) for env in envs.unwrapped.envs] == [4, 2, 4]
         assert envs.step((ACTIONS[0], "hello", ACTIONS[0]))[4]["turn"].tolist() == [2, 1, 2]
+
+    def test_an_ended_episode_is_not_lost_to_the_fault_of_another(self, make, broken):
+        envs = make(2, tasks=broken, autoreset_mode="SameStep")
+        envs.reset(options={"task_id": ["count", "broken"]})
+        with pytest.raises(EnvironmentFault):
+            envs.step((ACTIONS[7], ACTIONS[3]))
+        assert envs.pending == [0]
+        ended, begun = envs.collect()
+        assert (ended.env_id, ended.info["outcome"], ended.reward > 1) == (0, "match", True)
+        assert (begun.env_id, begun.info["turn"], begun.reward) == (0, 0, 0.0)
+
+    def test_two_faults_are_told_one_after_the_other(self, make, broken):
+        envs = make(2, tasks=broken)
+        envs.reset(options={"task_id": "broken"})
+        for call in (lambda: envs.step((ACTIONS[3], ACTIONS[3])), envs.collect):
+            with pytest.raises(EnvironmentFault):
+                call()
+        assert not envs.pending
+        assert envs.step(("hello", "hello"))[4]["turn"].tolist() == [1, 1]
 
     def test_collect_loses_no_answer_to_a_fault(self, make, broken):
         envs = make(tasks=broken)
