@@ -57,8 +57,8 @@ class Text2SQLVectorEnv(gym.vector.VectorEnv[tuple[str, ...], Sequence[str], NDA
     ## Faults
     An `EnvironmentFault` says in a note which environment it hit; that one is as it was before the
     call. The calls that wait raise the first fault when all others are through. `step` and
-    `step_some` leave what these answered, or failed with, to `collect`; `reset` and `reset_some` can
-    be made again, and drop it. `collect` raises a fault when its turn in the order has come.
+    `step_some` leave what these answered, or failed with, to `collect`; `reset` and `reset_some`
+    can be made again, and drop it. `collect` raises a fault when its turn in the order has come.
     """
 
     metadata: dict[str, Any] = {

@@ -11,7 +11,8 @@ from text2sql_gym.backends import BACKENDS, open_backend
 from text2sql_gym.errors import EnvironmentFault, ToolError, UnknownName
 from text2sql_gym.types import CallOutcome, ForeignKey, Limits, Table
 
-LIMITS = Limits(seconds=1.5)
+LIMITS = Limits(seconds=60.0)
+HURRIED = Limits(seconds=1.5)
 SCRIPT = (
     "CREATE TABLE customer (id INTEGER PRIMARY KEY, name VARCHAR(20))",
     "CREATE TABLE sale (id INTEGER PRIMARY KEY, customer_id INTEGER REFERENCES customer (id),"
@@ -42,6 +43,14 @@ def url(request, write_database):
 @pytest.fixture
 def backend(url):
     backend = open_backend(url, LIMITS)
+    yield backend
+    backend.close()
+
+
+@pytest.fixture
+def hurried(url):
+    """For statements that are to be stopped."""
+    backend = open_backend(url, HURRIED)
     yield backend
     backend.close()
 
@@ -156,21 +165,21 @@ def test_a_statement_too_long_is_an_sql_error(backend):
     assert refusal(backend, sql).outcome is CallOutcome.SQL_ERROR
 
 
-def test_an_endless_statement_is_stopped_and_the_next_one_runs(backend):
-    assert refusal(backend, ENDLESS).outcome is CallOutcome.TIMEOUT
-    assert backend.execute("SELECT 7", max_rows=1).rows == ((7,),)
+def test_an_endless_statement_is_stopped_and_the_next_one_runs(hurried):
+    assert refusal(hurried, ENDLESS).outcome is CallOutcome.TIMEOUT
+    assert hurried.execute("SELECT 7", max_rows=1).rows == ((7,),)
 
 
-def test_one_long_call_is_stopped_and_the_next_statement_runs(backend):
-    sql = LONG_CALLS[backend.url.split(":")[0]]
+def test_one_long_call_is_stopped_and_the_next_statement_runs(hurried):
+    sql = LONG_CALLS[hurried.url.split(":")[0]]
     for _ in range(2):  # a busy machine delays one run, not two
         started = perf_counter()
-        assert refusal(backend, sql).outcome is CallOutcome.TIMEOUT
-        late = perf_counter() - started - LIMITS.seconds
+        assert refusal(hurried, sql).outcome is CallOutcome.TIMEOUT
+        late = perf_counter() - started - HURRIED.seconds
         if late < 1:
             break
     assert late < 1
-    assert backend.execute("SELECT 7", max_rows=1).rows == ((7,),)
+    assert hurried.execute("SELECT 7", max_rows=1).rows == ((7,),)
 
 
 def test_duckdb_writes_no_file_and_names_none(write_database):
@@ -197,8 +206,9 @@ def test_a_comment_and_a_semicolon_behind_are_fine(backend):
     assert backend.execute("SELECT 1; -- done", max_rows=1).rows == ((1,),)
 
 
-def test_submit_gives_what_execute_gives(backend):
-    pending = [backend.submit(sql, max_rows=5) for sql in ("SELECT 1", "SELEC", ENDLESS)]
+def test_submit_gives_what_execute_gives(backend, hurried):
+    pending = [backend.submit(sql, max_rows=5) for sql in ("SELECT 1", "SELEC")]
+    pending.append(hurried.submit(ENDLESS, max_rows=5))
     assert pending[0].result() == backend.execute("SELECT 1", max_rows=5)
     outcomes = [future.exception().outcome for future in pending[1:]]
     assert outcomes == [CallOutcome.SQL_ERROR, CallOutcome.TIMEOUT]
