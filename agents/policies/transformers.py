@@ -3,7 +3,8 @@
 Every episode owns one row of a key/value cache for its whole life, so no prefix is computed
 twice: the prompt of a group is prefilled once and copied, an observation is appended where the
 turn ended. Rows advance independently; a row whose observation is long is prefilled beside the
-others and joins the next decoding tick.
+others and joins the next decoding tick. When an episode ends, the last row moves to its place, so
+that a tick covers as many rows as there are episodes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from transformers import PreTrainedModel
 
 from agents.chat import Chat
 from agents.policies.base import Sampling, check_group, check_prompt, end_tokens
+from agents.policies.decoding import one_token_a_row
 from agents.types import Completion
 
 
@@ -98,7 +100,7 @@ class TransformersPolicy:
         self.version = 0
         self._stops = {chat.stop_id, *end_tokens(model)}
         self._cache = _Rows(model, rows, context)
-        self._free = deque(range(rows))
+        self._used: list[_Sequence] = []  # by row
         self._queue: deque[list[_Sequence]] = deque()
         self._sequences: dict[int, _Sequence] = {}
         self._opened = 0
@@ -122,12 +124,15 @@ class TransformersPolicy:
         self._begin_turn(sequence)
 
     def close(self, handle: int) -> None:
-        """Forget a sequence and free its row."""
-        self._free.append(self._sequences.pop(handle).row)
+        """Forget a sequence; the last row moves to its place."""
+        row, last = self._sequences.pop(handle).row, self._used.pop()
+        if last.row != row:
+            self._cache.copy(last.row, [row], last.length)
+            last.row, self._used[row] = row, last
 
     def advance(self) -> list[tuple[int, Completion]]:
         """Prefill and decode until at least one turn is complete."""
-        with torch.inference_mode():
+        with torch.inference_mode(), one_token_a_row(self.model):
             while True:
                 done = self._admit()
                 asked = [s for s in self._sequences.values() if s.row >= 0 and not s.idle]
@@ -143,10 +148,12 @@ class TransformersPolicy:
 
     def _admit(self) -> list[tuple[int, Completion]]:
         groups = []
-        while self._queue and len(self._queue[0]) <= len(self._free):
+        rows = self._cache.keys.shape[1]
+        while self._queue and len(self._queue[0]) <= rows - len(self._used):
             groups.append(self._queue.popleft())
             for sequence in groups[-1]:
-                sequence.row = self._free.popleft()
+                sequence.row = len(self._used)
+                self._used.append(sequence)
                 self._begin_turn(sequence)
         if not groups:
             return []
@@ -199,17 +206,14 @@ class TransformersPolicy:
     def _tick(self, sequences: list[_Sequence]) -> list[tuple[int, Completion]]:
         """Feed one token to every decoding row and draw the next.
 
-        The forward pass covers all rows up to the last one in use, so that the cache is read in
-        place; rows that are not decoding write a token that their own next feed overwrites.
+        The forward pass covers all rows up to the last one that is decoding, so that the cache is
+        read in place; others among them write a token that their own next feed overwrites.
         """
         span = 1 + max(sequence.row for sequence in sequences)
-        ids_B1 = torch.full((span, 1), self.chat.stop_id)
-        starts_B = torch.zeros(span, dtype=torch.long)
-        for other in self._sequences.values():
-            if 0 <= other.row < span:
-                starts_B[other.row] = min(other.length, self.context - 1)
-        for sequence in sequences:
-            ids_B1[sequence.row, 0] = sequence.feed[0]
+        stop, most, rows = self.chat.stop_id, self.context - 1, self._used[:span]
+        ids = [row.feed[0] if len(row.feed) == 1 and not row.idle else stop for row in rows]
+        ids_B1 = torch.tensor(ids)[:, None]
+        starts_B = torch.tensor([min(row.length, most) for row in rows])
         logits_BV = self._forward(slice(0, span), ids_B1, starts_B, torch.zeros_like(starts_B))
         for sequence in sequences:
             sequence.length += 1

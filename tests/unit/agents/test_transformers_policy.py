@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from policy_play import first_turns, play, prompt, sampled, until
+from policy_play import first_turns, observation, play, prompt, sampled, until
 from rollout_records import attempt, step
 
 from agents.batch import token_rows
@@ -168,6 +168,30 @@ def test_grouped_keys_and_values_and_tall_heads_are_cached_alike(chat):
     torch.manual_seed(0)
     model = type(model)(config).eval()
     test_recorded_log_probabilities_are_those_of_the_assembled_rows(model, chat)
+
+
+def test_the_last_row_moves_to_the_place_of_an_episode_that_ended(model, chat):
+    policy = make(model, chat, rows=8, new=4)
+    handles = policy.open(prompt(2), [1, 2, 3, 4])
+    until(policy, 4)
+    before, widths, forward = model.config._attn_implementation, [], policy._forward
+    for handle in handles[:2]:
+        policy.close(handle)
+    policy._forward = lambda rows, ids_BT, *more: (
+        widths.append(len(ids_BT)) or forward(rows, ids_BT, *more)
+    )
+    for handle in handles[2:]:
+        policy.extend(handle, observation(handle, 1))
+    moved = dict(until(policy, 2))
+    whole = make(model, chat, rows=8, new=4)
+    whole.open(prompt(2), [1, 2, 3, 4])
+    until(whole, 4)
+    for handle in handles[2:]:
+        whole.extend(handle, observation(handle, 1))
+    for handle, completion in until(whole, 2):
+        assert completion.token_ids == moved[handle].token_ids
+    assert max(widths) == 2
+    assert model.config._attn_implementation == before
 
 
 def test_completions_carry_the_version_of_the_weights(model, chat):
