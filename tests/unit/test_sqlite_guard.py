@@ -274,6 +274,42 @@ class TestClock:
     def test_now_is_a_constant_in_every_form(self, backend, expression, value):
         assert backend.execute(f"SELECT {expression}", max_rows=1).rows == ((value,),)
 
+    @pytest.mark.parametrize("isolated", [False, True])
+    def test_no_cell_and_no_view_brings_the_clock_back(self, tmp_path, monkeypatch, isolated):
+        monkeypatch.setenv("TZ", "America/New_York")
+        path = write(
+            tmp_path / "now.sqlite",
+            "CREATE TABLE t (id INTEGER, at TEXT, zone TEXT, raw BLOB, long TEXT);"
+            "INSERT INTO t VALUES (1, 'NOW', 'localtime', x'6e6f77', 'nowhere');"
+            "INSERT INTO t VALUES (2, '2020-03-04 05:06:07', '+1 day', x'00', 'far');"
+            "CREATE VIEW a AS SELECT date('now') AS d; CREATE VIEW b AS SELECT d FROM a;"
+            "CREATE VIEW c AS SELECT 'now' AS word; CREATE VIEW e AS SELECT CURRENT_DATE AS d;"
+            "CREATE VIEW f AS SELECT datetime(at) AS d FROM t",
+        )
+        backend = SqliteBackend(path, LIMITS, isolated=isolated)
+        today, then = "2025-01-01", "2020-03-04 05:06:07"
+        for sql, rows in {
+            "SELECT date(at) FROM t": [(today,), (then[:10],)],
+            "SELECT date(x) FROM (SELECT at AS x FROM t WHERE id = 1)": [(today,)],
+            "SELECT id FROM t WHERE datetime(at) > '2024'": [(1,)],
+            "SELECT date(raw) FROM t WHERE id = 1": [(today,)],
+            "SELECT date(substr(long, 1, 3)) FROM t WHERE id = 1": [(today,)],
+            f"SELECT datetime('{then}', zone) FROM t WHERE id = 1": [(then,)],
+            "SELECT d FROM b": [(today,)],
+            "SELECT date(word) FROM c": [(today,)],
+            "SELECT d FROM e": [(today,)],
+            "SELECT d FROM f": [(NOW,), (then,)],
+        }.items():
+            assert backend.execute(sql, max_rows=5).rows == tuple(rows), sql
+        backend.close()
+
+    def test_a_date_of_cells_without_such_words_stays_in_this_process(self, path):
+        guard = GuardedConnection(path, LIGHT)
+        sql = "SELECT date(Name), date(id) FROM Customer WHERE id = 1"
+        for _ in range(2):
+            assert guard.run(sql, 1, vm_steps=10**5, seconds=60.0)[1] == [(None, "-4713-11-25")]
+        guard.close()
+
     def test_the_constants_are_what_sqlite_makes_of_now(self):
         connection = sqlite3.connect(":memory:")
         sql = "SELECT date(?1), time(?1), datetime(?1), julianday(?1), unixepoch(?1)"

@@ -39,8 +39,11 @@ _WITHOUT_ARGUMENTS: dict[str, _Value] = {
     "unixepoch": 1735689600,
 }
 
+_WORDS = ("now", "subsec", "localtime", "utc")
+
 _MAY_READ_CLOCK = re.compile(
-    r"now|subsec|localtime|utc|\|\||x'|char|printf|format|concat|replace|hex|unistr|json|quote",
+    "|".join(_WORDS)
+    + r"|\|\||x'|char|printf|format|concat|string_agg|replace|hex|unistr|json|quote",
     re.IGNORECASE,
 )
 
@@ -48,10 +51,18 @@ _MAY_READ_CLOCK = re.compile(
 def may_read_clock(sql: str) -> bool:
     """Say whether a date function in this text may get 'now' or a local time.
 
-    True also for texts that could put the word 'now' together (``'n' || 'ow'``). Not covered:
-    a cell of the database that holds the word 'now'.
+    True also for texts that could put the word 'now' together (``'n' || 'ow'``), but not for a
+    text that takes it from a cell: see `cells_with_words`.
     """
     return _MAY_READ_CLOCK.search(sql) is not None
+
+
+def cells_with_words(table: str, column: str) -> str:
+    """Return a query that has a row if a cell of the column holds a word that reads the clock."""
+    text = f"lower(CAST({_quoted(column)} AS TEXT))"
+    found = " OR ".join(f"instr({text}, '{word}')" for word in _WORDS)
+    texts = f"typeof({_quoted(column)}) IN ('text', 'blob')"
+    return f"SELECT 1 FROM {_quoted(table)} WHERE {texts} AND ({found}) LIMIT 1"
 
 
 def stop_defaults(connection: sqlite3.Connection) -> None:
@@ -105,3 +116,7 @@ def _word(value: _Value) -> str:
     """Read an argument as SQLite does: a blob of the right bytes is a word too."""
     text = value.decode(errors="replace") if isinstance(value, bytes) else value
     return text.lower() if isinstance(text, str) else ""
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

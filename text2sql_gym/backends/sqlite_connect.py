@@ -36,11 +36,11 @@ def set_limits(connection: sqlite3.Connection, *, length: int, pattern: int) -> 
         connection.setlimit(limit, value)
 
 
-def table_names(connection: sqlite3.Connection) -> list[tuple[str, str]]:
-    """Return (name, "table" or "view") of everything that can be read."""
+def table_names(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
+    """Return (name, "table" or "view", its definition) of everything that can be read."""
     connection.text_factory = lambda raw: raw.decode(errors="replace")
-    sql = "SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view')"
-    names: list[tuple[str, str]] = connection.execute(sql).fetchall()
+    sql = "SELECT name, type, sql FROM sqlite_master WHERE type IN ('table', 'view')"
+    names: list[tuple[str, str, str]] = connection.execute(sql).fetchall()
     connection.text_factory = str
     return names
 

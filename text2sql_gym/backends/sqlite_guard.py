@@ -22,6 +22,7 @@ from text2sql_gym.backends.answers import (
 )
 from text2sql_gym.backends.sqlite_clock import (
     TIME_ARGUMENTS,
+    cells_with_words,
     may_read_clock,
     stop_all,
     stop_defaults,
@@ -115,8 +116,10 @@ class GuardedConnection:
         self._tier = tier
         self._connection = connect(path)
         names = table_names(self._connection)
-        self._tables = {name.lower(): name for name, _ in names} | {n: n for n, _ in names}
-        self._views = tuple(name.lower() for name, kind in names if kind == "view")
+        self._tables = {name.lower(): name for name, *_ in names} | {n: n for n, *_ in names}
+        self._views = tuple(name.lower() for name, kind, _ in names if kind == "view")
+        self._clock_in_views = any(may_read_clock(sql) for _, kind, sql in names if kind == "view")
+        self._holds_words: dict[tuple[str, str], bool] = {}
         self._modules = modules(self._connection)
         self._sql = ""
         self._ticks = 0
@@ -126,6 +129,7 @@ class GuardedConnection:
         self._denied = ""
         self._stopped = ""
         self._escalate = False
+        self._dated = False
         self._protect()
 
     def run(self, sql: str, max_rows: int, *, vm_steps: int, seconds: float) -> Answer:
@@ -133,7 +137,7 @@ class GuardedConnection:
         self._check_text(sql)
         self._sql, self._reads = sql, set()
         self._denied = self._stopped = ""
-        self._escalate = self._reads_whole = False
+        self._escalate = self._reads_whole = self._dated = False
         self._ticks, self._deadline = -(-vm_steps // TICK), perf_counter() + seconds
         try:
             return self._fetch(sql, max_rows)
@@ -156,10 +160,12 @@ class GuardedConnection:
             # WITH and views can make a short text expand without bound before it even starts
             "with" in lower
             or len(sql) > 2_000
-            or self._views
-            and any(view in lower for view in self._views)
+            or self._names_view(lower)
         ):
             raise Escalate
+
+    def _names_view(self, lower: str) -> bool:
+        return bool(self._views) and any(view in lower for view in self._views)
 
     def _fetch(self, sql: str, max_rows: int) -> Answer:
         cursor = self._connection.execute(sql)
@@ -170,7 +176,25 @@ class GuardedConnection:
             rows, complete = self._rows(cursor, max_rows, len(columns))
         finally:
             cursor.close()
-        return columns, rows, complete, self._reads_of_statement()
+        reads = self._reads_of_statement()
+        if self._dated and any(self._has_word(*pair) for pair in reads if pair[1]):
+            raise Escalate
+        return columns, rows, complete, reads
+
+    def _has_word(self, table: str, column: str) -> bool:
+        """Say whether a cell of the column may make a date function read the clock.
+
+        True where that is not found out within what is left to the statement.
+        """
+        if (table, column) not in self._holds_words and table.lower() not in self._views:
+            try:
+                found = self._connection.execute(cells_with_words(table, column)).fetchone()
+            except (sqlite3.DataError, sqlite3.OperationalError) as error:
+                if self._stopped or isinstance(error, sqlite3.DataError):  # a cell is too long
+                    return True
+                raise
+            self._holds_words[table, column] = found is not None
+        return self._holds_words.get((table, column), False)
 
     def _rows(self, cursor: sqlite3.Cursor, max_rows: int, width: int) -> tuple[list[Row], bool]:
         """Fetch in chunks that double, and stop when the rows weigh or count too much."""
@@ -241,7 +265,8 @@ class GuardedConnection:
         connection, tier = self._connection, self._tier
         connection.execute(f"PRAGMA temp_store={tier.temp_store}")
         connection.execute("PRAGMA query_only=1")
-        connection.execute("PRAGMA trusted_schema=0")
+        # a view may call replaced functions only where the schema is trusted; the authorizer stays
+        connection.execute(f"PRAGMA trusted_schema={int(tier.killable)}")
         (stop_all if tier.stopped_clock else stop_defaults)(connection)
         for table in ("json_each", "json_tree"):
             # their first use registers them, which the authorizer would take for a write
@@ -294,10 +319,11 @@ class GuardedConnection:
                 self._escalate = True
                 return sqlite3.SQLITE_DENY
             return self._deny(f"function {name}() is not allowed")
-        if name in TIME_ARGUMENTS and not self._tier.stopped_clock and may_read_clock(self._sql):
-            self._escalate = True
-            return sqlite3.SQLITE_DENY
-        return sqlite3.SQLITE_OK
+        if name in TIME_ARGUMENTS and not self._tier.stopped_clock:
+            self._dated = True
+            in_view = self._clock_in_views and self._names_view(self._sql.lower())
+            self._escalate = in_view or may_read_clock(self._sql)
+        return sqlite3.SQLITE_DENY if self._escalate else sqlite3.SQLITE_OK
 
     def _deny(self, message: str) -> int:
         self._denied = self._denied or message
