@@ -12,13 +12,14 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from agents.credit import ESTIMATORS, Estimator, assign
+from agents.credit import ESTIMATORS, Estimator, GroupSignals, assign
 from agents.credit.base import FloatArray
 from experiments.credit_accuracy import Accuracy, accuracy, rms, total
 from experiments.decision_problems import (
@@ -122,11 +123,15 @@ class Sample:
         """The state and move of every step, group by group."""
         return [visit for group in self.groups for attempt in group for visit in attempt.visits]
 
+    @cached_property
+    def signals(self) -> list[GroupSignals]:
+        """The groups as estimators see them, with exact signals."""
+        return [group_of(self.probe, group, self.policy) for group in self.groups]
+
     def credit(self, estimator: Estimator) -> FloatArray:
         """The credit of every step, in the order of `visits_N`."""
-        groups = [group_of(self.probe, group, self.policy) for group in self.groups]
         return np.concatenate(
-            [steps_S for credit in assign(estimator, groups) for steps_S in total(credit)]
+            [steps_S for credit in assign(estimator, self.signals) for steps_S in total(credit)]
         )
 
 
@@ -155,8 +160,9 @@ def judge(estimator: Estimator, seen: Sample, updates: int, seeds: int) -> Verdi
     credit_N, visits_N = seen.credit(estimator), seen.visits_N
     truth_N = np.array([seen.probe.advantage(visit, seen.policy) for visit in visits_N])
     scale = rms(credit_N) or 1.0
-    where = {visit: np.array([v == visit for v in visits_N]) for visit in seen.probe.visits}
-    by_visit = {visit: float(credit_N[at_N].mean() / scale) for visit, at_N in where.items()}
+    place = {visit: number for number, visit in enumerate(seen.probe.visits)}
+    at_N = np.array([place[visit] for visit in visits_N])
+    by_visit = {v: float(credit_N[at_N == i].mean() / scale) for v, i in place.items()}
     ends = [learn(seen.probe, estimator, updates, seed) for seed in range(seeds)]
     start = seen.probe.start
     return Verdict(

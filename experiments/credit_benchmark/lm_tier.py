@@ -9,14 +9,15 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -71,7 +72,7 @@ def run(spec: Spec, folder: Path) -> dict[str, Any]:
     flags = flags_of(spec)
     warm = warm_start(spec.settings["warm"], folder)
     place = folder / f"run-{spec.key}"
-    _finish(place, {**flags, "warm_start": warm})
+    spent = _finish(place, {**flags, "warm_start": warm})
     rows = MetricsFile(place / "metrics.jsonl").read()
     updates = [row for row in rows if row["phase"] == "train"]
     config = json.loads((place / "config.json").read_text(encoding="utf-8"))["config"]
@@ -96,7 +97,7 @@ def run(spec: Spec, folder: Path) -> dict[str, Any]:
         "area": round(float(area), 4),
         "extra_episodes": 0,
         "seconds": round(time.perf_counter() - begin, 2),
-        "cpu_seconds": round(time.perf_counter() - begin, 2),  # one thread of the script
+        "cpu_seconds": round(spent, 2),
     }
 
 
@@ -128,8 +129,12 @@ def warm_start(flags: Mapping[str, Any], folder: Path) -> Path:
     return place
 
 
-def _finish(place: Path, flags: Mapping[str, Any]) -> None:
-    """Run the script to its end, or go on with a run that was stopped."""
+def _finish(place: Path, flags: Mapping[str, Any]) -> float:
+    """Run the script to its end, or go on with a run that was stopped.
+
+    Returns the processor seconds of all processes that worked on the run, written down beside it
+    as each ends; those of one that was killed together with its caller are lost.
+    """
     unknown = set(flags) - {item.name for item in fields(Config)}
     if unknown:
         raise ValueError(f"train_finestep.py has no flag {', '.join(sorted(unknown))}")
@@ -139,9 +144,25 @@ def _finish(place: Path, flags: Mapping[str, Any]) -> None:
     log = place.with_suffix(".log")
     with log.open("ab") as output:
         command = [sys.executable, str(SCRIPT), *arguments]
-        done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)
-    if done.returncode:
-        raise RuntimeError(f"train_finestep.py ended with {done.returncode}; see {log}")
+        code, seconds = timed(command, output)
+    with place.with_suffix(".cpu").open("a", encoding="utf-8") as file:
+        file.write(f"{seconds}\n")
+    if code:
+        raise RuntimeError(f"train_finestep.py ended with {code}; see {log}")
+    return sum(map(float, place.with_suffix(".cpu").read_text(encoding="utf-8").split()))
+
+
+def timed(command: Sequence[str], output: IO[bytes]) -> tuple[int, float]:
+    """Run a command to its end; return its exit code and the processor seconds it took.
+
+    Its own children count once it has waited for them. This process must wait for no other child
+    meanwhile.
+    """
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return done.returncode, seconds
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import pytest
 from agents.credit import ESTIMATORS, Track, signals
 from experiments.credit_accuracy import accuracy, total
 from experiments.decision_problems import Attempt, Move, Probe, exact_signals, group_of, walk
-from experiments.probes import PROBES, best, judge, learn, page, sample
+from experiments.probes import PAGE, PROBES, best, judge, learn, page, sample
 
 UNIFORM = {name: probe.uniform() for name, probe in PROBES.items()}
 
@@ -174,6 +174,34 @@ def test_the_page_has_every_estimator_on_every_problem():
     for name in PROBES:
         section = text.split(f"## {name.capitalize()}\n")[1].split("\n## ")[0]
         assert all(f"| {estimator} |" in section for estimator in ESTIMATORS)
+
+
+def cells_of(section, name):
+    """The numbers of an estimator's row in a section of the page; "" is none."""
+    line = next(line for line in section.splitlines() if line.startswith(f"| {name} |"))
+    return [float(cell) if cell else np.nan for cell in map(str.strip, line.split("|")[2:-1])]
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_the_page_in_docs_has_the_credit_that_is_given_today(name):
+    written = PAGE.read_text(encoding="utf-8").split(f"## {name.capitalize()}\n")[1]
+    seen = sample(PROBES[name], UNIFORM[name], 200, np.random.default_rng(0))
+    for estimator, build in ESTIMATORS.items():
+        fresh = judge(build(), seen, updates=0, seeds=1)
+        accuracy, *means = fresh.accuracy, *fresh.by_visit.values()
+        expected = [accuracy.correlation, accuracy.sign, accuracy.leak, *means]
+        found = cells_of(written.split("\n## ")[0], estimator)
+        np.testing.assert_allclose(found[:3] + found[5:], expected, atol=0.006, err_msg=estimator)
+
+
+@pytest.mark.parametrize(("name", "estimator"), [("recovery", "finestep"), ("bait", "mt_grpo")])
+def test_the_page_in_docs_has_what_is_learned_today(name, estimator):
+    probe = PROBES[name]
+    written = PAGE.read_text(encoding="utf-8").split(f"## {name.capitalize()}\n")[1]
+    ends = [learn(probe, ESTIMATORS[estimator](), updates=80, seed=seed) for seed in range(3)]
+    learned = np.mean([probe.value(probe.start, policy) for policy in ends])
+    steps = np.mean([probe.length(probe.start, policy) for policy in ends])
+    np.testing.assert_allclose(cells_of(written, estimator)[3:5], [learned, steps], atol=0.006)
 
 
 def test_the_success_of_an_attempt_is_its_outcome():
