@@ -89,8 +89,12 @@ class Batch:
         return parts
 
 
-def assemble(groups: Sequence[Group], credits: Sequence[Credit]) -> Batch:
+def assemble(
+    groups: Sequence[Group], credits: Sequence[Credit], *, by_token: bool = False
+) -> Batch:
     """Lay the attempts of all groups out as rows, each token with its step's credit.
+
+    With `by_token` credit has a number per sampled token in place of one per step.
 
     Raises ValueError when credit and attempts do not have the same shape, or groups differ in
     their number of tracks.
@@ -100,7 +104,9 @@ def assemble(groups: Sequence[Group], credits: Sequence[Credit]) -> Batch:
     counts = {len(credit) for credit in credits}
     if len(counts) > 1:
         raise ValueError(f"expected the same number of tracks in every group, got {counts}")
-    tracks = tuple(_track(batch, groups, credits, track) for track in range(counts.pop()))
+    tracks = tuple(
+        _track(batch, groups, credits, track, by_token) for track in range(counts.pop())
+    )
     numbers = [place for place, group in enumerate(groups) for _ in group.attempts]
     return replace(batch, group_B=torch.tensor(numbers), tracks=tracks)
 
@@ -137,15 +143,15 @@ def _row(attempt: Trajectory) -> tuple[list[int], list[float], list[int]]:
 
 
 def _track(
-    batch: Batch, groups: Sequence[Group], credits: Sequence[Credit], number: int
+    batch: Batch, groups: Sequence[Group], credits: Sequence[Credit], number: int, by_token: bool
 ) -> TrackTensors:
     advantages_BT = torch.zeros_like(batch.mask_BT)
     mask_BT = torch.zeros_like(batch.mask_BT)
-    for row, (advantages_S, use_S) in enumerate(_step_credit(groups, credits, number)):
+    for row, (advantages_S, use_S) in enumerate(_step_credit(groups, credits, number, by_token)):
         sampled_T = batch.turn_BT[row] >= 0
-        turns_T = batch.turn_BT[row, sampled_T]
-        mask_BT[row, sampled_T] = use_S[turns_T]
-        advantages_BT[row, sampled_T] = torch.where(use_S > 0, advantages_S, 0.0)[turns_T]
+        place_T = torch.arange(len(use_S)) if by_token else batch.turn_BT[row, sampled_T]
+        mask_BT[row, sampled_T] = use_S[place_T]
+        advantages_BT[row, sampled_T] = torch.where(use_S > 0, advantages_S, 0.0)[place_T]
     weights = {credit[number].weight for credit in credits}
     if len(weights) != 1:
         raise ValueError(f"track {number}: expected one weight, got {sorted(weights)}")
@@ -153,17 +159,18 @@ def _track(
 
 
 def _step_credit(
-    groups: Sequence[Group], credits: Sequence[Credit], number: int
+    groups: Sequence[Group], credits: Sequence[Credit], number: int, by_token: bool
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Advantages and mask of the steps of each attempt, in the order of the rows."""
+    """Advantages and mask of the steps (or tokens) of each attempt, in the order of the rows."""
+    unit = "tokens" if by_token else "steps"
     for group, credit in zip(groups, credits, strict=True):
         track = credit[number]
         masks_GS = track.mask_GS or [np.ones(len(steps)) for steps in track.advantages_GS]
-        steps = [len(attempt.steps) for attempt in group.attempts]
+        wanted = [int(row.sum()) if by_token else row.size for row in group.tokens_GS]
         for what, ragged in (("advantages", track.advantages_GS), ("mask", masks_GS)):
-            if [len(values_S) for values_S in ragged] != steps:
+            if [len(values_S) for values_S in ragged] != wanted:
                 raise ValueError(
-                    f"{group.task_id}: the attempts have {steps} steps, the {what} of track "
+                    f"{group.task_id}: the attempts have {wanted} {unit}, the {what} of track "
                     f"{number} {[len(values_S) for values_S in ragged]}"
                 )
         for advantages_S, mask_S in zip(track.advantages_GS, masks_GS, strict=True):

@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from agents.policies.menu import Choice, Chooser
-from agents.rollout import record_step
+from agents.rollout import EXECUTED, record_step
 from agents.types import Completion, Ended, Group, Step, Trajectory
 from text2sql_gym.rewards.schema_linking import SchemaItems, schema_score
-from text2sql_gym.types import CallOutcome
 from text2sql_gym.wrappers.action_menu import ActionMenu
 from text2sql_gym.wrappers.menu import FEATURES, Menu, Schematic
 
@@ -23,8 +22,6 @@ SIGNALS = frozenset({
 })
 """What a `MenuCollector` can tell estimators of, by the names in their `needs`."""
 
-_EXECUTED = (CallOutcome.OK, CallOutcome.TRUNCATED, CallOutcome.DUPLICATE)
-
 Script = Callable[[Menu, np.random.Generator], Sequence[int]]
 
 
@@ -32,14 +29,13 @@ Script = Callable[[Menu, np.random.Generator], Sequence[int]]
 class MenuStep(Step):
     """A turn that was chosen from a menu: its one token is the number of the action.
 
-    `features_AF` is what the policy saw, `before` the environment's state then (`info["state"]`).
+    `features_AF` is what the policy saw.
     Signals: "information_gain" (of the chance that the
     policy, made to answer, is right), "grounding", "schema_reward" and "schema_phase" (of
     proposals), and "greedy" where it was asked for.
     """
 
     features_AF: npt.NDArray[np.float32]
-    before: str
 
 
 @dataclass
@@ -65,8 +61,8 @@ class _Attempt:
         completion = Completion((action,), (logprob,), self.env.turn(action))
         observation, _, terminated, truncated, info = self.env.step(action)
         step = record_step((), completion, info["answer"], info, self.env.base)
-        plain = {**vars(step), "state_key": before["menu_state"]}
-        self.steps.append(MenuStep(**plain, features_AF=features_AF, before=before["state"]))
+        more = {"state_key": before["menu_state"], "before": before["state"]}
+        self.steps.append(MenuStep(**vars(step) | more, features_AF=features_AF))
         self.chances.append(chance)
         self.features_AF, self.info = observation.reshape(-1, FEATURES), info
         if terminated or truncated:
@@ -161,7 +157,7 @@ class MenuCollector:
         gains = [*np.diff(attempt.chances), 0.0]
         schema = _schema_signals(attempt.steps, attempt.env.menu, self._schema_mode)
         steps = tuple(
-            replace(step, signals={"information_gain": float(gain), **_grounding(step), **more})
+            replace(step, signals={**step.signals, "information_gain": float(gain), **more})
             for step, gain, more in zip(attempt.steps, gains, schema, strict=True)
         )
         assert attempt.ended is not None, "only attempts that have ended are finished"
@@ -202,10 +198,6 @@ def _choose(network: Chooser, running: Sequence[_Attempt], sampled: bool) -> Cho
     return network.choose(features_NAF, right_N, uniform_N if sampled else None, forced_N)
 
 
-def _grounding(step: Step) -> dict[str, float]:
-    return {"grounding": float(step.call_outcome in _EXECUTED)}
-
-
 def _schema_signals(
     steps: Sequence[Step], menu: Menu, mode: str
 ) -> list[dict[str, float]]:
@@ -213,7 +205,7 @@ def _schema_signals(
     proposed = [
         place
         for place, step in enumerate(steps)
-        if step.tool == "propose_schema" and step.call_outcome in _EXECUTED
+        if step.tool == "propose_schema" and step.call_outcome in EXECUTED
     ]
     last = max(proposed, default=-1)
     rows = [{"schema_reward": 0.0, "schema_phase": float(t <= last)} for t in range(len(steps))]

@@ -40,9 +40,9 @@ class Overlong:
         if self.rule == "penalty" and not 0 < self.cache <= self.limit:
             raise ValueError(f"overlong: need 0 < cache <= {self.limit}, got {self.cache}")
 
-    def signals(self, group: Group) -> GroupSignals:
-        """What estimators see of a group."""
-        signals = group.signals()
+    def signals(self, group: Group, *, by_token: bool = False) -> GroupSignals:
+        """What estimators see of a group, with a step per turn or per sampled token."""
+        signals = group.token_signals() if by_token else group.signals()
         if self.rule != "penalty":
             return signals
         lengths_G = np.array([float(attempt.tokens) for attempt in group.attempts])

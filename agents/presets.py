@@ -53,6 +53,7 @@ PRESETS: Mapping[str, Preset] = {
     "rloo": Preset("rloo", Objective(surrogate="reinforce", reduction="seq_mean_token_sum")),
     "reinforce_pp": Preset("reinforce_pp", Objective()),
     "lite_ppo": Preset("lite_ppo", Objective()),
+    "ppo": Preset("gae", Objective()),
     "dapo": Preset("grpo", Objective(bounds=_HIGHER), rounds=10, overlong="penalty"),
     "gspo": Preset("grpo", Objective("sequence", "ppo", "seq_mean_token_mean", _SMALL)),
     "gspo_token": Preset("grpo", Objective("sequence_token", "ppo", "seq_mean_token_mean", _SMALL)),
@@ -72,6 +73,7 @@ dr_grpo       arXiv:2503.20783: no deviation, and a constant in place of an atte
 rloo          arXiv:2402.14740: REINFORCE on whole attempts against the mean of the others
 reinforce_pp  arXiv:2501.03262: returns standardised over the batch, PPO's clip
 lite_ppo      arXiv:2508.08221: mean of the group, deviation of the batch, a mean over tokens
+ppo           arXiv:1707.06347: a critic and generalised advantages, by turn or token (`--unit`)
 dapo          arXiv:2503.14476: clip-higher, a mean over tokens, groups that teach nothing replaced
               (10 rounds at most, as in verl's recipe), a penalty on overlong attempts
 gspo          arXiv:2507.18071: one ratio and so one bound per attempt, and a far smaller one

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agents.chat import Chat
@@ -14,6 +14,37 @@ from agents.stopwatch import Stopwatch
 from agents.types import Completion, Ended, Group, Step, Trajectory
 from text2sql_gym.env import Text2SQLEnv
 from text2sql_gym.turns import Answer, Turns
+from text2sql_gym.types import CallOutcome
+
+SIGNALS = frozenset({"outcome", "process", "tokens", "states", "grounding"})
+"""What rollouts of language models can tell estimators of, by the names in their `needs`."""
+
+EXECUTED = (CallOutcome.OK, CallOutcome.TRUNCATED, CallOutcome.DUPLICATE)
+"""What becomes of a call that could be executed: the signal "grounding" is 1."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in an episode to go on: a state of the environment, and all tokens up to it."""
+
+    state: str
+    token_ids: tuple[int, ...]
+
+
+def places_of(attempt: Trajectory) -> tuple[Place, ...]:
+    """The place before every turn of an attempt.
+
+    Raises ValueError for an attempt of which nobody kept the states of the environment.
+    """
+    places: list[Place] = []
+    ids: tuple[int, ...] = ()
+    for step in attempt.steps:
+        if not step.before:
+            raise ValueError("the attempt has no states to go back to")
+        ids = (*ids, *step.context_ids)
+        places.append(Place(step.before, ids))
+        ids = (*ids, *step.completion.token_ids)
+    return tuple(places)
 
 
 @dataclass
@@ -67,10 +98,31 @@ class Collector:
         `on_done` is called after every episode. Raises ValueError when a prompt does not fit the
         policy's context, or a group does not fit its rows.
         """
+        ended = self._play(policy, task_ids, group_size, seed, on_done)
+        return [Group(name, found) for name, found in zip(task_ids, ended, strict=True)]
+
+    def go_on(
+        self, policy: Policy, places: Sequence[Place], group_size: int, seed: int
+    ) -> list[tuple[Trajectory, ...]]:
+        """Finish `group_size` attempts from each place; their steps are those from there on.
+
+        Raises like `collect`, and `StateError` when the environment cannot be put back.
+        """
+        return self._play(policy, places, group_size, seed, lambda: None)
+
+    def _play(
+        self,
+        policy: Policy,
+        starts: Sequence[str | Place],
+        group_size: int,
+        seed: int,
+        on_done: Callable[[], None],
+    ) -> list[tuple[Trajectory, ...]]:
+        """Attempts from the beginning of a task, by its id, or from a place."""
         if group_size > self._rows:
             raise ValueError(f"group_size {group_size} exceeds the policy's {self._rows} rows")
         self._idle, self.watch = list(self._envs), Stopwatch()
-        waiting = deque(enumerate(task_ids))
+        waiting = deque(enumerate(starts))
         running: dict[int, _Attempt] = {}
         ended: dict[int, list[tuple[int, Trajectory]]] = {}
         while waiting or running:
@@ -88,25 +140,28 @@ class Collector:
                     self._idle.append(attempt.env)
                     ended.setdefault(attempt.group, []).append((handle, trajectory))
                     on_done()
-        return [_group(task_id, ended[place]) for place, task_id in enumerate(task_ids)]
+        return [_in_order(ended[number]) for number in range(len(starts))]
 
     def _open(
-        self, policy: Policy, place: int, task_id: str, group_size: int, seed: int
+        self, policy: Policy, number: int, start: str | Place, group_size: int, seed: int
     ) -> dict[int, _Attempt]:
+        options = {"task_id": start} if isinstance(start, str) else {"state": start.state}
         attempts = []
         for _ in range(group_size):
             env = self._idle.pop() if self._idle else self._new_env()
             with self.watch("sql"):
-                _, info = env.reset(options={"task_id": task_id})
-            attempts.append(_Attempt(place, env, (), info))
-        with self.watch("encode"):
-            info = attempts[0].info
-            prompt_ids = self._chat.prompt_ids(info["messages"], info["tool_schemas"])
-        seeds = [(seed << 24) + place * group_size + member for member in range(group_size)]
+                _, info = env.reset(options=options)
+            attempts.append(_Attempt(number, env, (), info))
+        prompt_ids = self._prompt(attempts[0].info) if isinstance(start, str) else start.token_ids
+        seeds = [(seed << 24) + number * group_size + member for member in range(group_size)]
         handles = policy.open(prompt_ids, seeds)
         for attempt in attempts:
             attempt.context_ids = prompt_ids
         return dict(zip(handles, attempts, strict=True))
+
+    def _prompt(self, info: dict[str, Any]) -> tuple[int, ...]:
+        with self.watch("encode"):
+            return self._chat.prompt_ids(info["messages"], info["tool_schemas"])
 
     def _new_env(self) -> Text2SQLEnv:
         self._envs.append(self._make_env())
@@ -134,9 +189,8 @@ class Collector:
             policy.close(handle)
             return _trajectory(attempt, Ended.TOKEN_LIMIT)
         info, env = answer.info, attempt.env
-        attempt.steps.append(
-            record_step(attempt.context_ids, completion, answer.observation, info, env)
-        )
+        step = record_step(attempt.context_ids, completion, answer.observation, info, env)
+        attempt.steps.append(replace(step, before=attempt.info["state"]))
         attempt.info = info
         ended = how_it_ended(answer.terminated, answer.truncated, completion.stopped)
         if ended is not None:
@@ -170,6 +224,7 @@ def record_step(
         shown=shown_digest(turn),
         answer=answer_digest(turn),
         state_key=state_digest(context_ids),
+        signals={"grounding": float(info["call_outcome"] in EXECUTED)},
     )
 
 
@@ -189,5 +244,6 @@ def _trajectory(attempt: _Attempt, ended: Ended) -> Trajectory:
     )
 
 
-def _group(task_id: str, ended: list[tuple[int, Trajectory]]) -> Group:
-    return Group(task_id, tuple(trajectory for _, trajectory in sorted(ended, key=lambda e: e[0])))
+def _in_order(ended: list[tuple[int, Trajectory]]) -> tuple[Trajectory, ...]:
+    """Attempts in the order in which they were opened."""
+    return tuple(trajectory for _, trajectory in sorted(ended, key=lambda e: e[0]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from agents import precision
 from agents.batch import Batch, assemble
 from agents.credit.base import Credit, Estimator, assign
+from agents.credit.tokens import by_step
 from agents.likelihood import token_logprobs
 from agents.losses import Objective, Totals, mismatch_metrics, policy_loss
 from agents.metrics import rollout_metrics
@@ -30,6 +31,19 @@ M = TypeVar("M", bound=torch.nn.Module)
 
 class TrainingError(RuntimeError):
     """Training cannot go on; the message says what was seen. The last checkpoint stands."""
+
+
+class Signals(Protocol):
+    """Adds signals that are learned on the way to groups: see `agents.learned`."""
+
+    def __call__(self, groups: Sequence[Group]) -> tuple[list[Group], Metrics]:
+        """Return the groups with more signals, and what there is to log; then learn from them."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +75,9 @@ class Optimization:
 class Trainer(Generic[M]):
     """One optimiser over one model; `update` turns groups into one change of the weights.
 
+    `signals` gives an estimator what has to be learned first. With `by_token` the estimator's unit
+    of time is the sampled token, not the turn: token-level PPO, where the estimator is GAE.
+
     A model that reads something else than tokens overrides `_assemble` and `_logprobs`.
     """
 
@@ -74,22 +91,26 @@ class Trainer(Generic[M]):
         *,
         penalty: Penalty | None = None,
         overlong: Overlong = Overlong(),
+        signals: Signals | None = None,
+        by_token: bool = False,
     ) -> None:
         self.model, self.estimator, self.objective = model, estimator, objective
         self.optimization, self.temperature = optimization, temperature
         self.penalty, self.overlong = penalty, overlong
+        self.signals, self.by_token = signals, by_token
         make = OPTIMIZERS[optimization.optimizer]
         self.optimizer = make(model, optimization.betas, optimization.weight_decay)
         self.steps = 0
         self.credits: list[Credit] = []
-        """the credit of each group of the last update"""
+        """the credit of each group of the last update, per step"""
 
     def update(self, groups: Sequence[Group]) -> Metrics:
         """Credit the groups and take `minibatches` optimiser steps.
 
-        The metrics are those of `rollout_metrics` and of the losses (of `mismatch_metrics` too,
-        with a correction), and the seconds spent in credit, assemble, proximal (the forward pass
-        of a correction), logprobs (the forward pass with the loss), backward and optimizer.
+        The metrics are those of `rollout_metrics`, of the losses, with a correction of
+        `mismatch_metrics`, and of learned signals; and the seconds spent in signals, credit,
+        assemble, proximal (the forward pass of a correction), logprobs (the forward pass with the
+        loss), backward and optimizer.
         Groups whose credit is zero on every step teach nothing and are left out; if that is all
         of them, the weights stay as they are.
 
@@ -97,15 +118,18 @@ class Trainer(Generic[M]):
         the minibatches before it have been.
         """
         watch = Stopwatch(settled(next(self.model.parameters()).device))
+        learned: Metrics = {}
+        if self.signals is not None:
+            with watch("signals"):
+                groups, learned = self.signals(groups)
         with watch("credit"):
-            given = assign(self.estimator, [self.overlong.signals(group) for group in groups])
-            credits = self.credits = [*map(self.overlong.credit, groups, given)]
+            credits = self._credit(groups)
             kept = [
                 (group, credit)
                 for group, credit in zip(groups, credits, strict=True)
                 if _teaches(credit)
             ]
-        metrics = rollout_metrics(groups) | {"groups_kept": len(kept) / len(groups)}
+        metrics = rollout_metrics(groups) | {"groups_kept": len(kept) / len(groups)} | learned
         if kept:
             with watch("assemble"):
                 batch = self._assemble(*map(list, zip(*kept, strict=True)))
@@ -114,16 +138,26 @@ class Trainer(Generic[M]):
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs besides the weights."""
-        return {"optimizer": self.optimizer.state_dict(), "steps": self.steps}
+        state = {"optimizer": self.optimizer.state_dict(), "steps": self.steps}
+        return state | ({} if self.signals is None else {"signals": self.signals.state_dict()})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of `state_dict`."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.steps = state["steps"]
+        if self.signals is not None:
+            self.signals.load_state_dict(state["signals"])
+
+    def _credit(self, groups: Sequence[Group]) -> list[Credit]:
+        """The credit of the groups, per sampled token with `by_token`; per step in `credits`."""
+        seen = [self.overlong.signals(group, by_token=self.by_token) for group in groups]
+        given = [*map(self.overlong.credit, groups, assign(self.estimator, seen))]
+        self.credits = [*map(_per_step, groups, given)] if self.by_token else given
+        return given
 
     def _assemble(self, groups: list[Group], credits: list[Credit]) -> Batch:
         """Lay the attempts out as rows."""
-        return assemble(groups, credits)
+        return assemble(groups, credits, by_token=self.by_token)
 
     def _logprobs(self, part: Batch) -> tuple[Tensor, Tensor]:
         """Log-probability of what was sampled, with a gradient, and entropy there; both (B, T)."""
@@ -237,6 +271,13 @@ class Trainer(Generic[M]):
 def settled(device: torch.device) -> Callable[[], None]:
     """What waits for a device that works ahead of the program; a CPU does not."""
     return partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
+
+
+def _per_step(group: Group, credit: Credit) -> Credit:
+    return tuple(
+        replace(track, advantages_GS=by_step(track.advantages_GS, group.tokens_GS), mask_GS=None)
+        for track in credit
+    )
 
 
 def _teaches(credit: Credit) -> bool:

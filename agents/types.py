@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
 from agents.credit.base import GroupSignals, Ragged
+from agents.credit.tokens import by_token
+
+
+IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,9 @@ class Step:
     the call, as {"sql": ...}; none when the turn was malformed. `shown` and `answer` are the
     digests of `agents.digests`: equal when two calls showed the same, and when two submissions
     have the same result. `state_key` names the state the turn was taken in, equal for equal
-    states, "" where nobody says; `signals` are numbers for estimators, by their names in
-    `agents.credit.base.SIGNALS`.
+    states, "" where nobody says; `before` is the environment's own (``info["state"]``), which it
+    can be put back into. `signals` are numbers for estimators, by their names in
+    `agents.credit.base.SIGNALS`; `token_signals` the same with a number per sampled token.
     """
 
     context_ids: tuple[int, ...]
@@ -62,6 +68,8 @@ class Step:
     answer: str = ""
     state_key: str = ""
     signals: Mapping[str, float] = field(default_factory=dict)
+    before: str = ""
+    token_signals: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,60 @@ class Group:
             },
             trees_G=self.trees,
         )
+
+    def token_signals(self) -> GroupSignals:
+        """The same with every sampled token as a step: see `by_token`."""
+        signals = self.signals()
+        steps = [step for attempt in self.attempts for step in attempt.steps]
+        names = [name for name in steps[0].token_signals] if steps else []
+        per_token = {
+            name: tuple(
+                np.array([x for step in attempt.steps for x in step.token_signals[name]])
+                for attempt in self.attempts
+            )
+            for name in names
+        }
+        return by_token(signals, self.tokens_GS, **per_token)
+
+    @property
+    def tokens_GS(self) -> tuple[IntArray, ...]:
+        """Number of sampled tokens of every step."""
+        return tuple(
+            np.array([len(step.completion.token_ids) for step in attempt.steps])
+            for attempt in self.attempts
+        )
+
+    def with_signals(self, learned: Mapping[str, Ragged]) -> Group:
+        """The group with more named signals, one number per step."""
+        return self._with(
+            lambda step, number, place: replace(step, signals={
+                **step.signals,
+                **{name: float(rows[number][place]) for name, rows in learned.items()},
+            })
+        )
+
+    def with_token_signals(self, learned: Mapping[str, Ragged]) -> Group:
+        """The group with named signals, one number per sampled token of an attempt."""
+        ends_GS = [np.cumsum(tokens_S) for tokens_S in self.tokens_GS]
+        split = {
+            name: [np.split(row_T, e[:-1]) for row_T, e in zip(rows, ends_GS, strict=True)]
+            for name, rows in learned.items()
+        }
+        return self._with(
+            lambda step, number, place: replace(step, token_signals={
+                name: tuple(rows[number][place].tolist()) for name, rows in split.items()
+            })
+        )
+
+    def _with(self, change: Callable[[Step, int, int], Step]) -> Group:
+        """The group with every step changed; `change` gets its attempt's number and its place."""
+        attempts = tuple(
+            replace(attempt, steps=tuple(
+                change(step, number, place) for place, step in enumerate(attempt.steps)
+            ))
+            for number, attempt in enumerate(self.attempts)
+        )
+        return replace(self, attempts=attempts)
 
 
 def _signal(name: str, step: Step) -> float:

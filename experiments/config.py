@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -14,15 +13,19 @@ import torch
 
 from agents import precision
 from agents.credit import ESTIMATORS, Estimator, FineStep
+from agents.learned import LEARNED, Fitting
+from agents.learned.signals import needs_of
 from agents.loggers import LOGGERS
 from agents.losses import CORRECTIONS, KL, Bounds, Objective
 from agents.overlong import Overlong
 from agents.policies.samplers import SAMPLERS
 from agents.presets import PRESETS
 from agents.pretrained import Lora
+from agents.rollout import SIGNALS
 from agents.trainer import Optimization
 from agents.warmstart import Imitation
 from experiments.flags import option
+from experiments.methods import of_preset, read_options
 from text2sql_gym.datasets import DATASETS
 from text2sql_gym.protocols import PROTOCOLS
 from text2sql_gym.registry import lookup
@@ -126,6 +129,11 @@ class Config:
     lam: float = option(0.5, "finestep: weight of the outcome")
     gamma: float = option(0.9, "finestep: discount per step")
     alpha: float = option(0.3, "finestep: strength of the smoothing")
+    unit: str = option("turn", "gae, reinforce_pp: what time is counted in, turn or token")
+    rollouts: int = option(8, "pav, reward_sql: episodes played to their end from every state")
+    best_of: int = option(4, "pav: the prover is the best of so many of them")
+    signal_steps: int = option(60, "gae, spa, reward_sql: steps of their model per update")
+    signal_rate: float = option(1e-3, "their learning rate")
     updates: int = option(40, "updates of the policy")
     tasks: int = option(16, "tasks per update")
     group_size: int = option(8, "attempts per task")
@@ -178,7 +186,32 @@ class Config:
             lookup(PRESETS, self.preset, "preset")
         _ = self.imitation, self.optimization, self.objective
         self._check_model()
-        self.build_estimator()  # refuses its hyperparameters now, not after the warm start
+        self._check_credit()
+
+    def _check_credit(self) -> None:
+        """Refuses an estimator that cannot be used now, not after the warm start."""
+        estimator = self.build_estimator()
+        needs = set(needs_of(estimator))
+        if missing := sorted(needs - SIGNALS - set(LEARNED)):
+            raise ValueError(
+                f"estimator: {self.estimator} needs {', '.join(missing)}, which episodes of "
+                "language models do not give"
+            )
+        if self.unit not in ("turn", "token"):
+            raise ValueError(f"unit: expected turn or token, got {self.unit!r}")
+        by_time = getattr(estimator, "granularity", "") == "step" and needs <= {"outcome", "values"}
+        if self.unit == "token" and not by_time:
+            raise ValueError(f"unit: {self.estimator} does not count time in tokens")
+        if not 1 <= self.best_of <= self.rollouts <= self.rows:
+            raise ValueError("expected 1 <= best_of <= rollouts <= rows")
+        _ = self.fitting
+
+    @property
+    def fitting(self) -> Fitting:
+        """How the models of learned signals are trained."""
+        return Fitting(
+            learning_rate=self.signal_rate, steps=self.signal_steps, seed=self.seed
+        )
 
     def _check_model(self) -> None:
         """Raises ValueError or `UnknownName` for what does not go together."""
@@ -254,7 +287,7 @@ class Config:
 
     def build_estimator(self) -> Estimator:
         """The credit estimator with its hyperparameters."""
-        options = _options(self.estimator_options)
+        options = read_options(self.estimator_options)
         if self.estimator == "finestep":
             fields = {name: getattr(self, name) for name in ("norm", "lam", "gamma", "alpha")}
             return FineStep(**fields | options)
@@ -271,20 +304,6 @@ class Config:
         }
 
 
-def _options(text: str) -> dict[str, Any]:
-    """Read "name=value,...": numbers, booleans and None as such, everything else as text."""
-    options: dict[str, Any] = {}
-    for part in filter(None, text.split(",")):
-        name, equals, value = part.partition("=")
-        if not equals:
-            raise ValueError(f"estimator_options: expected name=value, got {part!r}")
-        try:
-            options[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            options[name] = value
-    return options
-
-
 def defaults_for(argv: Sequence[str] | None) -> dict[str, Any]:
     """The defaults that depend on other flags; `argv` is what `parse` is given."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -296,26 +315,6 @@ def defaults_for(argv: Sequence[str] | None) -> dict[str, Any]:
     if known.model:
         defaults |= PRETRAINED | ({} if known.lora == "0" else {"rate": LORA_RATE})
     return defaults
-
-
-def of_preset(name: str) -> dict[str, Any]:
-    """A preset as fields of `Config`."""
-    preset = PRESETS[name]
-    objective, bounds = preset.objective, preset.objective.bounds
-    named = {correction: known for known, correction in CORRECTIONS.items()}
-    return {
-        "estimator": preset.estimator,
-        "rounds": preset.rounds,
-        "overlong": preset.overlong,
-        "kl": preset.kl,
-        "ratio": objective.ratio,
-        "surrogate": objective.surrogate,
-        "reduction": objective.reduction,
-        "clip_low": bounds.clip_low,
-        "clip_high": bounds.clip_high,
-        "dual_clip": bounds.dual_clip or 0.0,
-        "correction": named[objective.correction],
-    }
 
 
 def read_config(config: Config) -> Config:

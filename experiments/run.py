@@ -15,7 +15,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTok
 
 from agents import checkpoint, pretrained
 from agents.chat import Chat
+from agents.credit import Estimator
 from agents.demonstrations import demonstrate, texts
+from agents.learned.language import EpisodeContinuations, LanguageSignals
 from agents.loggers import MetricsLogger, open_loggers
 from agents.metrics import MetricsFile
 from agents.policies.base import Policy, Sampler, Sampling
@@ -221,6 +223,22 @@ class Run:
         begun = config.warm_start if config.warm_start is not None else self.folder
         _, model = _load(config, _end_of_warm_start(begun))
         return Penalty(frozen(model), config.kl, config.kl_estimator)
+
+    def signals(self, estimator: Estimator) -> LanguageSignals:
+        """What gives an estimator the signals that are learned on the way, if it asks for any."""
+        config = self.config
+        continuations = EpisodeContinuations(
+            self._collector, lambda: self.policy(config.temperature), config.seed
+        )
+        return LanguageSignals.for_estimator(
+            estimator,
+            self.model,
+            continuations,
+            config.fitting,
+            by_token=config.unit == "token",
+            rollouts=config.rollouts,
+            best_of=config.best_of,
+        )
 
     def begin(self, learner: Resumable) -> None:
         """Register what learns in this phase; give it back its state when the phase goes on."""

@@ -116,14 +116,17 @@ def train(run: Run) -> None:
     if run.phase != "train":
         return
     config = run.config
+    estimator = config.build_estimator()
     trainer = Trainer(
         run.model,
-        config.build_estimator(),
+        estimator,
         config.objective,
         config.optimization,
         config.temperature,
         penalty=run.penalty(),
         overlong=config.overlong_rule,
+        signals=run.signals(estimator),
+        by_token=config.unit == "token",
     )
     run.begin(trainer)
     bar = tqdm(total=config.updates, initial=run.done, desc=config.estimator, unit="update")

@@ -168,6 +168,19 @@ def _shared_baseline(
     return np.where(mask_BK.sum(0) > 1, baseline_K, 0.0)
 
 
+def by_step(credit_GT: Ragged, tokens_GS: tuple[IntArray, ...]) -> Ragged:
+    """Return the mean over the sampled tokens of each step; 0 for a step without any.
+
+    It shows credit on tokens where one number per step is wanted; it does not undo `by_token`.
+    """
+    means = []
+    for credit_T, tokens_S in zip(credit_GT, tokens_GS, strict=True):
+        ends_S = np.cumsum(tokens_S)
+        sums_S = np.diff(np.concatenate([[0.0], np.cumsum(credit_T)])[np.append(0, ends_S)])
+        means.append(np.asarray(sums_S / np.maximum(tokens_S, 1)))
+    return tuple(means)
+
+
 def by_token(
     group: GroupSignals, tokens_GS: tuple[IntArray, ...], **learned: Ragged
 ) -> GroupSignals:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from agents.credit.base import Estimator, Ragged
+from agents.credit.base import Estimator
 from agents.learned.base import Example, Fitting, StepFeatures
 from agents.learned.signals import LEARNED, LearnedSignals, needs_of
 from agents.learned.tree import MenuContinuations, MenuTree
@@ -95,7 +94,7 @@ class MenuSignals:
         found, _ = self.models([example_of(group) for group in groups])
         names = [name for model in self.models.models for name in model.gives]
         return [
-            attached(group, {name: signals.learned(name) for name in names})
+            group.with_signals({name: signals.learned(name) for name in names})
             for group, signals in zip(groups, found, strict=True)
         ]
 
@@ -112,24 +111,6 @@ class MenuSignals:
 def learnable(estimator: Estimator) -> bool:
     """Whether an estimator asks for a signal that a model learns or rollouts estimate."""
     return bool(set(needs_of(estimator)) & set(LEARNED))
-
-
-def attached(group: Group, learned: Mapping[str, Ragged]) -> Group:
-    """The group with more named signals on its steps."""
-    attempts = tuple(
-        replace(
-            attempt,
-            steps=tuple(
-                replace(step, signals={
-                    **step.signals,
-                    **{name: float(rows[number][place]) for name, rows in learned.items()},
-                })
-                for place, step in enumerate(attempt.steps)
-            ),
-        )
-        for number, attempt in enumerate(group.attempts)
-    )
-    return replace(group, attempts=attempts)
 
 
 def _states(attempt: Trajectory) -> tuple[tuple[str, tuple[int, ...]], ...]:

@@ -53,21 +53,30 @@ class LearnedSignals:
         estimator: Estimator,
         continuations: Continuations | None = None,
         fitting: Fitting = Fitting(),
-        **options: Any,
+        *,
+        rollouts: int = 8,
+        best_of: int = 4,
+        label_groups: int = 4,
     ) -> LearnedSignals:
         """The models of all learned signals among the estimator's `needs`.
 
         The critic takes gamma, lam and rewards from the estimator; `fitting` goes to every model
-        with a network, `options` to `LearnedSignals`. Raises ValueError when the estimator needs
-        rollouts and there is nothing that makes them.
+        with a network. `rollouts` are attempts per state, for the prover (the best of `best_of`)
+        and for labels. Raises ValueError when the estimator needs rollouts and there is nothing
+        that makes them.
         """
         builders = dict.fromkeys(LEARNED[need] for need in needs_of(estimator) if need in LEARNED)
         if continuations is None and {Prover, ProcessRewardModel} & set(builders):
             raise ValueError(f"{type(estimator).__name__} needs rollouts from intermediate states")
         models = [
-            builder(**_options(builder, estimator, continuations, fitting)) for builder in builders
+            Prover(continuations, attempts=rollouts, best_of=best_of)
+            if builder is Prover and continuations is not None
+            else builder(**_options(builder, estimator, fitting))
+            for builder in builders
         ]
-        return cls(models, continuations, **options)
+        return cls(
+            models, continuations, label_attempts=rollouts, label_groups=label_groups
+        )
 
     def __call__(self, examples: Sequence[Example]) -> tuple[list[GroupSignals], dict[str, float]]:
         """Return the groups with their learned signals, and what the models have to log."""
@@ -123,11 +132,7 @@ def needs_of(estimator: Estimator) -> tuple[str, ...]:
     return (*needs, "values") if getattr(estimator, "baseline", "") == "critic" else needs
 
 
-def _options(
-    builder: Any, estimator: Estimator, continuations: Continuations | None, fitting: Fitting
-) -> dict[str, Any]:
-    if builder is Prover:
-        return {"continuations": continuations}
+def _options(builder: Any, estimator: Estimator, fitting: Fitting) -> dict[str, Any]:
     if builder is not Critic:
         return {"fitting": fitting}
     names = ("gamma", "lam", "process_weight", "rewards")

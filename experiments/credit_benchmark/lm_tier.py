@@ -22,16 +22,15 @@ from typing import IO, Any
 import numpy as np
 
 from agents import checkpoint
+from agents.learned import LEARNED
 from agents.metrics import MetricsFile
+from agents.rollout import SIGNALS
 from experiments.config import Config
 from experiments.credit_benchmark.variants import Spec
 from experiments.evaluation import Evaluation
 from experiments.run import WARM_START
 
 SCRIPT = Path(__file__).resolve().parents[1] / "train_finestep.py"
-SIGNALS = frozenset({"outcome", "process", "tokens", "states"})
-"""What the rollouts of language models tell estimators of."""
-
 MEASURES = ("ex", "calls", "redundant_calls", "error_calls")
 _OPTIONS = ("norm", "lam", "gamma", "alpha")  # of finestep, which the script has flags for
 
@@ -104,7 +103,7 @@ def run(spec: Spec, folder: Path) -> dict[str, Any]:
 def flags_of(spec: Spec) -> dict[str, Any]:
     """The script's flags for a run; checked by building its `Config`."""
     variant = spec.variant
-    if missing := sorted(set(variant.needs) - SIGNALS):
+    if missing := sorted(set(variant.needs) - SIGNALS - set(LEARNED)):
         raise ValueError(f"{variant.name}: the lm tier has no signal {', '.join(missing)}")
     if other := sorted(set(variant.options) - set(_OPTIONS)):
         raise ValueError(f"{variant.name}: the lm tier has no flag for {', '.join(other)}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agents import menu_rollout
+from agents import menu_rollout, rollout
 from experiments.credit_benchmark import lm_tier, menu_tier
 from experiments.credit_benchmark.menu_tier import MenuSettings
 from experiments.credit_benchmark.variants import Spec
@@ -30,5 +30,5 @@ TIERS: dict[str, Tier] = {
         MenuSettings(updates=16).as_dict(),
         menu_rollout.SIGNALS,
     ),
-    "lm": Tier(lm_tier.run, lm_tier.FULL.as_dict(), lm_tier.QUICK.as_dict(), lm_tier.SIGNALS),
+    "lm": Tier(lm_tier.run, lm_tier.FULL.as_dict(), lm_tier.QUICK.as_dict(), rollout.SIGNALS),
 }

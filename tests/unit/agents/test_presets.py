@@ -10,8 +10,9 @@ from agents.losses import Bounds, Objective, Totals, policy_loss
 from agents.overlong import Overlong
 from agents.presets import PRESETS, Preset
 from agents.types import Ended
-from experiments.config import Config, defaults_for, of_preset
+from experiments.config import Config, defaults_for
 from experiments.flags import parse
+from experiments.methods import of_preset
 
 torch.set_num_threads(1)
 
@@ -90,6 +91,16 @@ def lite_ppo_compares_within_the_group_in_deviations_of_the_batch():
     assert on_policy("lite_ppo", LONG)[0].tolist() == pytest.approx([0.2] * 4)
 
 
+def ppo_credits_a_step_with_what_the_critic_had_not_foreseen():
+    estimator = ESTIMATORS[PRESETS["ppo"].estimator](whiten=False)
+    values = tuple(np.array(row) for row in ([0.5, 0.9], [0.5]))
+    one = signals([1, 0], [[0, 0], [0]], learned_GS={"values": values})
+    (track,) = estimator(one)
+    np.testing.assert_allclose(track.advantages_GS[0], [0.5, 0.1])
+    np.testing.assert_allclose(track.advantages_GS[1], [-0.5])
+    assert (pull("ppo", [[at(1.19)], [at(1.21)]])[:, 0] > 0).tolist() == [True, False]
+
+
 def dapo_lets_rare_tokens_grow_and_every_token_weigh_the_same():
     assert on_policy("dapo", LONG).tolist() == [[0.2] * 4, [0.2, 0, 0, 0]]
     up = pull("dapo", [[at(1.27)], [at(1.29)]])
@@ -162,6 +173,7 @@ LAWS = {
     "rloo": rloo_weighs_whole_attempts_and_knows_no_ratio,
     "reinforce_pp": reinforce_pp_standardises_over_the_batch,
     "lite_ppo": lite_ppo_compares_within_the_group_in_deviations_of_the_batch,
+    "ppo": ppo_credits_a_step_with_what_the_critic_had_not_foreseen,
     "dapo": dapo_lets_rare_tokens_grow_and_every_token_weigh_the_same,
     "gspo": gspo_clips_all_tokens_of_an_attempt_or_none,
     "gspo_token": gspo_token_is_gspo_with_credit_per_token,

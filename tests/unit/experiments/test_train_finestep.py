@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,48 @@ def test_a_finished_run_can_be_resumed_to_see_its_table(uninterrupted, capsys):
     main(["--resume", str(folder)])
     assert (folder / "table.md").read_text() in capsys.readouterr().out
     assert metrics(folder) == before
+
+
+METHODS = {
+    "refilled": "--preset dapo --estimator finestep --rounds 3 --overlong keep",
+    "token level": "--preset ppo --unit token --estimator-options process_weight=1.0 "
+    "--correction tis --minibatches 1",
+    "progress": "--estimator spa --signal-steps 5",
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_that_is_stopped_in_its_sampling_and_resumed_is_an_uninterrupted_one(
+    method, uninterrupted, tmp_path, monkeypatch
+):
+    warm = uninterrupted[0]
+    argv = [*FLAGS, *METHODS[method].split(), "--warm-start", str(warm), "--updates", "2"]
+    argv += ["--eval-tasks", "0", "--eval-samples", "0", "--transcripts", "0"]
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    main([*argv, "--output", str(whole)])
+
+    @contextmanager
+    def pressed_later():
+        left = iter(range(12))  # in the second update: eight episodes and an update come before
+
+        def let_through():
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+
+        yield let_through
+
+    with monkeypatch.context() as patch:
+        patch.setattr("experiments.train_finestep.held_back", pressed_later)
+        assert ending(*argv, "--output", stopped) == "130"
+    assert len(metrics(stopped)) < 2
+    main(["--resume", str(stopped)])
+    assert metrics(whole) == metrics(stopped) and len(metrics(whole)) == 2
+    weights = [
+        (folder / "model.safetensors").read_bytes()
+        for folder in (*(run / "checkpoints/step-2000000" for run in (whole, stopped)),
+                       warm / "warm_start/step-000000")
+    ]
+    assert weights[0] == weights[1] != weights[2]
 
 
 def ending(*argv):
