@@ -21,7 +21,7 @@ GROUPS, UPDATES, ANSWER = 32, 12, 30
 GIVEN = SIGNALS | {"trees"}
 CLOSED_FORM = [name for name in ESTIMATORS if set(ESTIMATORS[name].needs) <= GIVEN]
 LEARNED = ["gae", "spa"]
-GOAL = {"spa": 0.5}
+GOAL = {"spa": 0.4}
 """what is reached at least, where it is not 0.9: progress has to be told from outcomes first"""
 
 
