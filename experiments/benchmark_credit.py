@@ -3,15 +3,17 @@
     python experiments/benchmark_credit.py                                    # every estimator
     python experiments/benchmark_credit.py --config experiments/configs/finestep.toml
     python experiments/benchmark_credit.py --estimators grpo,gigpo --seeds 3
-    python experiments/benchmark_credit.py --quick                            # minutes, two cores
+    python experiments/benchmark_credit.py --quick                            # 3 minutes of CPU
     python experiments/benchmark_credit.py --tier lm --estimators finestep,grpo --seeds 5
+    python experiments/benchmark_credit.py --page                             # from stored results
 
 First every estimator's learning rate is chosen from `--rates` on seeds of their own, in the same
 way for all; then every seed is run. A finished run is a file, so the command can be stopped and
 repeated: it goes on where it was. Results go to experiments/results/benchmark_credit/ (JSONL),
-tables and plots to docs/. Needs the extra ``bench``, and ``sb3`` for the independent baselines. The
-full menu tier takes about 15 minutes of one core; a run of the language-model tier takes as long as
-train_finestep.py without its warm start, which is made once and shared.
+tables and plots to docs/; those of --quick stay below the folder of runs. Needs the extra
+``bench``, and ``sb3`` for the independent baselines. The full menu tier takes about 12 minutes of
+one core; a run of the language-model tier takes as long as train_finestep.py without its warm
+start, which is made once and shared.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from experiments.credit_benchmark.variants import (
     Spec,
     Study,
     Variant,
-    closed_form,
+    fitting,
     named,
     read_study,
 )
@@ -55,17 +57,18 @@ class Config:
 
     tier: str = option("menu", "menu (a small network) or lm (a small language model)")
     config: Path | None = option(None, "a study: TOML with variants, see experiments/configs/")
-    estimators: str = option("", "names, comma-separated; default: those without models, baselines")
+    estimators: str = option("", "names, comma-separated; default: all that the tier can run")
     seeds: int = option(10, "runs of every variant; a study may ask for another number")
-    rates: str = option("1e-3,3e-3,1e-2", "learning rates to choose from")
+    rates: str = option("1e-3,3e-3,1e-2,3e-2", "learning rates to choose from")
     sweep_seeds: int = option(1, "runs per rate that choose it")
-    quick: bool = option(False, "3 seeds, one rate, and a shorter training")
+    quick: bool = option(False, "3 seeds and one rate; lm: a shorter training too")
     jobs: int = option(os.cpu_count() or 1, "runs side by side")
     runs: Path = option(ROOT / "runs" / "benchmark_credit", "folder of finished runs")
     results: Path = option(
         ROOT / "experiments" / "results" / "benchmark_credit", "folder of the JSONL results"
     )
     docs: Path = option(ROOT / "docs", "folder of tables and plots")
+    page: bool = option(False, "run nothing, write the tables and plots of all stored results")
 
     def __post_init__(self) -> None:
         lookup(TIERS, self.tier, "tier")
@@ -81,8 +84,8 @@ class Config:
             return read_study(self.config)
         if self.estimators:
             return named("chosen", self.estimators.split(","))
-        fitting = closed_form(TIERS[self.tier].signals)
-        return named("estimators", [*fitting, *(BASELINES if self.tier == "menu" else ())])
+        able = fitting(TIERS[self.tier].signals)
+        return named("estimators", [*able, *(BASELINES if self.tier == "menu" else ())])
 
 
 class Bench:
@@ -183,8 +186,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Choose rates, run, write results and pages."""
     config = parse(Config, argv)
     if config.quick:
-        config = replace(config, seeds=min(config.seeds, 3), rates="3e-3")
-    study, bench = config.study(), Bench(config)
+        config = quick(config)
+    study = config.study()
+    if not config.page:
+        run_study(config, study)
+    from experiments.credit_benchmark.page import section, stored, write_page  # needs ``bench``
+
+    write_page(config.docs, config.results)
+    for found in stored(config.results):
+        if config.page or (found.tier, found.name) == (config.tier, study.name):
+            print(section(found))
+
+
+def quick(config: Config) -> Config:
+    """Three seeds and one rate; results and page stay below the folder of runs."""
+    place = config.runs / "quick"
+    small = replace(config, seeds=min(config.seeds, 3), rates="1e-2")
+    return replace(small, results=place / "results", docs=place / "docs")
+
+
+def run_study(config: Config, study: Study) -> None:
+    """Run what has no result yet, and write the results of the study."""
+    bench = Bench(config)
     rates, swept = choose_rates(bench, study, [float(rate) for rate in config.rates.split(",")])
     seeds = min(study.seeds or config.seeds, config.seeds)
     specs = [
@@ -192,13 +215,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         for variant in study.variants for seed in range(seeds)
     ]
     rows = bench.results(specs, study.name)
-    stem = f"{study.name}-quick" if config.quick else study.name
-    write_rows(config.results / config.tier / f"{stem}.jsonl", rows)
+    write_rows(config.results / config.tier / f"{study.name}.jsonl", rows)
     if swept:
-        write_rows(config.results / config.tier / f"{stem}-rates.jsonl", swept)
-    from experiments.credit_benchmark.page import write_page  # needs the extra bench
-
-    print(write_page(config.docs, config.tier, replace(study, name=stem), rows, swept))
+        write_rows(config.results / config.tier / f"{study.name}-rates.jsonl", swept)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Write a page for every credit estimator: equation, worked example, picture.
+"""Write a page for every credit estimator: equation, worked example, picture, benchmark row.
 
     python experiments/credit_pages.py   # writes docs/credit/
 
-A second on one core.
+A second on one core. The row in the benchmark is copied from docs/benchmark.md.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import inspect
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from experiments.credit_accuracy import rms, total
 from experiments.credit_examples import WORKED, Worked
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "credit"
+BENCHMARK = FOLDER.parent / "benchmark.md"
 
 STEPS = (
     ("peek at a table", "look up the town", "try the query", "right answer"),
@@ -123,7 +125,26 @@ def page(name: str) -> str:
         "Four attempts at one question; the colour is relative to the root mean square.\n",
         f"![credit of {name} on four attempts]({name}.svg)\n",
         "Its credit where the right one is known: [probes](../probes.md).\n",
+        *benchmark_row(name),
     ])
+
+
+def benchmark_row(name: str) -> list[str]:
+    """The estimator's row of the leaderboard, as docs/benchmark.md has it; nothing without one."""
+    text = BENCHMARK.read_text(encoding="utf-8") if BENCHMARK.exists() else ""
+    heading = "\n## Estimators with their defaults (menu)\n"
+    section = text.partition(heading)[2].partition("\n## ")[0]
+    after_head = dropwhile(lambda line: not line.startswith("|"), section.splitlines())
+    table = list(takewhile(lambda line: line.startswith("|"), after_head))
+    places = [place for place, line in enumerate(table) if line.startswith(f"| {name} |")]
+    if not places:
+        return []
+    return [
+        "## In the benchmark\n",
+        f"Number {places[0] - 1} of {len(table) - 2} by the area under the curve, on the "
+        "[menu tier](../benchmark.md), which says what the columns are.\n",
+        "\n".join([*table[:2], table[places[0]]]) + "\n",
+    ]
 
 
 def worked(name: str, example: Worked) -> str:

@@ -141,7 +141,7 @@ class Config:
     algorithm: str = option("sb3_maskable_ppo", "sb3_ppo or sb3_maskable_ppo")
     seeds: int = option(1, "number of seeds, from 0 on")
     rate: float = option(1e-3, "learning rate")
-    updates: int = option(24, "batches of 64 episodes")
+    updates: int = option(12, "batches of 64 episodes")
 
     def __post_init__(self) -> None:
         lookup(dict.fromkeys(BASELINES), self.algorithm, "baseline")

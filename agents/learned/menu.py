@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from agents.credit.base import Estimator
 from agents.learned.base import Example, Fitting, StepFeatures
+from agents.learned.prover import Prover
 from agents.learned.signals import LEARNED, LearnedSignals, needs_of
 from agents.learned.tree import MenuContinuations, MenuTree
 from agents.menu_rollout import MenuStep
@@ -21,6 +22,7 @@ from text2sql_gym.wrappers.menu import FEATURES, Feature, Kind
 Float32 = npt.NDArray[np.float32]
 
 _OUTCOMES = tuple(CallOutcome)
+_PROVER = {"attempts": "rollouts", "best_of": "best_of"}
 
 
 def pooled(features_AF: Float32) -> Float32:
@@ -80,11 +82,19 @@ class MenuSignals:
         policy: MenuNetwork,
         make_env: Callable[[], ActionMenu],
         fitting: Fitting = Fitting(),
+        prover: Mapping[str, int] | None = None,
     ) -> MenuSignals:
-        """The models of all learned signals among the estimator's needs."""
+        """The models of all learned signals among the estimator's needs.
+
+        `prover` has fields of `Prover`: attempts, best_of. Raises KeyError for others, and
+        ValueError for an estimator that asks for no prover.
+        """
         tree = MenuTree(make_env())
         continuations = MenuContinuations(tree, policy)
-        models = LearnedSignals.for_estimator(estimator, continuations, fitting)
+        given = {_PROVER[name]: value for name, value in (prover or {}).items()}
+        models = LearnedSignals.for_estimator(estimator, continuations, fitting, **given)
+        if given and not any(isinstance(model, Prover) for model in models.models):
+            raise ValueError(f"{type(estimator).__name__} asks for no prover, got {prover}")
         return cls(models, continuations, tree)
 
     def __call__(self, groups: Sequence[Group]) -> list[Group]:

@@ -61,9 +61,9 @@ class MenuSettings:
     imitation_steps: int = 100
     tasks: int = 8
     group_size: int = 8
-    updates: int = 24
+    updates: int = 12
     minibatches: int = 2
-    evaluate_every: int = 4
+    evaluate_every: int = 2
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -180,7 +180,9 @@ def _train(spec: Spec, arena: Arena) -> dict[str, Any]:
     )
     estimator = spec.variant.build()
     trainer = MenuTrainer(network, estimator, Objective(), optimization)
-    signals = MenuSignals.for_estimator(estimator, network, arena.make_env)
+    signals = MenuSignals.for_estimator(
+        estimator, network, arena.make_env, prover=spec.variant.prover
+    )
     curve, extra = Curve(arena), 0
     curve.add(0, network)
     begin = time.process_time()

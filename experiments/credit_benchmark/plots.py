@@ -20,14 +20,16 @@ def _pyplot() -> Any:
     except ImportError as error:
         raise SystemExit(f"plots need: pip install 'text2sql-gym[bench]' ({error})") from error
     matplotlib.use("Agg")
+    # text as text, and the same names of parts each time: the same picture is the same bytes
+    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "text2sql_gym"})
     from matplotlib import pyplot
 
     return pyplot
 
 
 def _save(figure: Any, file: Path) -> None:
-    """Without the clock and the version in the file: the same picture is the same bytes."""
-    figure.savefig(file, dpi=110, bbox_inches="tight", metadata={"Software": None})
+    """As SVG, without the clock and the version in the file."""
+    figure.savefig(file, bbox_inches="tight", metadata={"Date": None, "Creator": None})
     _pyplot().close(figure)
 
 

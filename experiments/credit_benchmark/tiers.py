@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agents import menu_rollout, rollout
+from agents.learned.signals import LEARNED
 from experiments.credit_benchmark import lm_tier, menu_tier
 from experiments.credit_benchmark.menu_tier import MenuSettings
 from experiments.credit_benchmark.variants import Spec
@@ -27,8 +28,8 @@ TIERS: dict[str, Tier] = {
     "menu": Tier(
         menu_tier.run,
         MenuSettings().as_dict(),
-        MenuSettings(updates=16).as_dict(),
-        menu_rollout.SIGNALS,
+        MenuSettings().as_dict(),
+        menu_rollout.SIGNALS | frozenset(LEARNED),
     ),
     "lm": Tier(lm_tier.run, lm_tier.FULL.as_dict(), lm_tier.QUICK.as_dict(), rollout.SIGNALS),
 }

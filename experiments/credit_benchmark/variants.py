@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from agents.credit import ESTIMATORS, Estimator
-from agents.menu_rollout import SIGNALS
 from text2sql_gym.registry import lookup
 
 BASELINES = ("sb3_ppo", "sb3_maskable_ppo")
@@ -27,6 +26,7 @@ class Variant:
     options      hyperparameters of the estimator, the others at their defaults
     rewards      what the environment pays: a scheme's name, or its fields
     schema_mode  how proposed schemas are scored for estimators that ask for it
+    prover       fields of `Prover` for estimators that ask for one: attempts, best_of
     """
 
     name: str
@@ -34,6 +34,7 @@ class Variant:
     options: Mapping[str, Any] = field(default_factory=dict)
     rewards: str | Mapping[str, Any] = "finestep"
     schema_mode: str = "total_match"
+    prover: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.estimator not in BASELINES:
@@ -84,12 +85,14 @@ class Spec:
         """A hash of everything but the name of the variant."""
         content = asdict(self)
         del content["variant"]["name"]
+        if not content["variant"]["prover"]:
+            del content["variant"]["prover"]  # runs that were named before there was this field
         text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def closed_form(signals: frozenset[str] = SIGNALS) -> tuple[str, ...]:
-    """The estimators that need no learned model, only these signals: those of menus by default."""
+def fitting(signals: frozenset[str]) -> tuple[str, ...]:
+    """The estimators that need no other signals than these."""
     return tuple(
         name for name, build in ESTIMATORS.items()
         if set(getattr(build, "needs", ("?",))) <= signals

@@ -1,8 +1,10 @@
 """The benchmark of credit: statistics by hand, and whole runs on two small databases."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import numpy as np
 import pytest
@@ -10,12 +12,20 @@ import pytest
 pytest.importorskip("scipy")
 pytest.importorskip("matplotlib")
 
+from agents.credit import ESTIMATORS  # noqa: E402
 from agents.menu_rollout import SIGNALS  # noqa: E402
 from experiments import benchmark_credit  # noqa: E402
 from experiments.benchmark_credit import _best, main, run_and_write  # noqa: E402
 from experiments.credit_benchmark import lm_tier, menu_tier  # noqa: E402
 from experiments.credit_benchmark.menu_tier import Arena, MenuSettings, run  # noqa: E402
-from experiments.credit_benchmark.page import improvement, read_rows  # noqa: E402
+from experiments.credit_benchmark.page import (  # noqa: E402
+    Stored,
+    command,
+    improvement,
+    page,
+    read_rows,
+    stored,
+)
 from experiments.credit_benchmark.statistics import (  # noqa: E402
     interquartile_mean,
     probability_of_improvement,
@@ -25,7 +35,8 @@ from experiments.credit_benchmark.tiers import TIERS, Tier  # noqa: E402
 from experiments.credit_benchmark.variants import (  # noqa: E402
     Spec,
     Variant,
-    closed_form,
+    fitting,
+    named,
     read_study,
 )
 from text2sql_gym.errors import DatasetError  # noqa: E402
@@ -76,12 +87,16 @@ class TestStatistics:
 
 class TestStudies:
     @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
-    def test_every_config_can_be_read_and_needs_no_learned_model(self, file):
+    def test_every_config_can_be_read_and_needs_what_the_menu_tier_has(self, file):
         study = read_study(file)
         assert len(study.variants) >= 2
-        assert all(set(variant.needs) <= SIGNALS for variant in study.variants)
+        assert all(set(variant.needs) <= TIERS["menu"].signals for variant in study.variants)
         keys = {Spec("menu", variant, 1e-3, 0, {}).key for variant in study.variants}
         assert len(keys) == len(study.variants), "no two variants are the same run"
+
+    def test_the_default_study_of_the_menu_tier_has_every_estimator(self):
+        assert set(fitting(TIERS["menu"].signals)) == set(ESTIMATORS)
+        assert not {"gae", "spa", "reward_sql", "pav"} & set(fitting(SIGNALS))
 
     def test_what_is_wrong_in_a_config_is_named(self, tmp_path):
         file = tmp_path / "mine.toml"
@@ -109,6 +124,7 @@ class TestStudies:
             replace(spec, variant=Variant("a", "grpo", {"scale": "none"})),
             replace(spec, variant=Variant("a", "grpo", rewards="outcome")),
             replace(spec, variant=Variant("a", "grpo", schema_mode="f1")),
+            replace(spec, variant=Variant("a", "grpo", prover={"best_of": 2})),
         ]
         assert len({other.key for other in others} | {spec.key}) == len(others) + 1
 
@@ -180,7 +196,7 @@ class TestRuns:
     def test_extra_episodes_are_counted(self, tiny):
         assert run(spec("remax"))["extra_episodes"] == 2 * 2
 
-    @pytest.mark.parametrize("name", closed_form())
+    @pytest.mark.parametrize("name", fitting(SIGNALS))
     def test_every_closed_form_estimator_can_be_run(self, tiny, name):
         row = run(spec(name))
         assert 0.0 <= row["final"]["ex"] <= 1.0 and set(row["final"]["grades"])
@@ -194,6 +210,15 @@ class TestRuns:
         rolls_out = name in ("reward_sql", "pav")
         assert (row.get("rollout_choices", 0) > 0) == rolls_out
         assert (row.get("rollout_turns", 0) > 0) == rolls_out
+
+    def test_a_prover_is_as_strong_as_the_variant_says(self, tiny):
+        one, two = (run(spec("pav", prover={"attempts": n, "best_of": n})) for n in (2, 6))
+        # rollouts in proportion to the attempts, from the same states of the first update
+        assert two["rollout_choices"] > 2 * one["rollout_choices"]
+        with pytest.raises(ValueError, match="asks for no prover"):
+            run(spec("grpo", prover={"best_of": 2}))
+        with pytest.raises(ValueError, match="attempts >= best_of"):
+            run(spec("pav", prover={"best_of": 9}))
 
     @pytest.mark.parametrize("name", ["sb3_ppo", "sb3_maskable_ppo"])
     def test_an_independent_baseline_gives_a_row_like_the_others(self, tiny, name):
@@ -221,7 +246,7 @@ class TestCommand:
             ("grpo", 0), ("grpo", 1), ("remax", 0), ("remax", 1),
         ]
         assert len(swept) == 4 and not {row["seed"] for row in swept} & {0, 1}
-        page = (folder / "docs" / "benchmark.md").read_text(encoding="utf-8")
+        written = (folder / "docs" / "benchmark.md").read_text(encoding="utf-8")
 
         def refuse(spec, folder):
             raise AssertionError("it was run already")
@@ -230,9 +255,9 @@ class TestCommand:
         for lost in (folder / "runs" / "menu").glob("*.json"):
             lost.unlink()  # the committed results are enough
         tiny(*flags)
-        assert (folder / "docs" / "benchmark.md").read_text(encoding="utf-8") == page
-        assert page.count("## Chosen with their defaults (menu)") == 1
-        named = [line.split("(")[1][:-1] for line in page.splitlines() if line.startswith("![")]
+        assert (folder / "docs" / "benchmark.md").read_text(encoding="utf-8") == written
+        assert written.count("## Chosen with their defaults (menu)") == 1
+        named = [line.split("(")[1][:-1] for line in written.splitlines() if line.startswith("![")]
         assert len(named) == 3
         assert all((folder / "docs" / file).stat().st_size > 5_000 for file in named)
 
@@ -268,8 +293,74 @@ class TestCommand:
             tiny(*flags)
         assert message in capsys.readouterr().err
 
+    def test_the_quick_form_leaves_committed_results_and_pages_alone(self, tiny):
+        folder = tiny("--estimators", "grpo", "--seeds", "9", "--quick")
+        assert not (folder / "results").exists() and not (folder / "docs").exists()
+        place = folder / "runs" / "quick"
+        rows = read_rows(place / "results" / "menu" / "chosen.jsonl")
+        assert [(row["seed"], row["rate"]) for row in rows] == [(0, 1e-2), (1, 1e-2), (2, 1e-2)]
+        assert (place / "docs" / "benchmark.md").exists()
+
+
+class TestThePage:
+    RESULTS = Path(benchmark_credit.ROOT) / "experiments" / "results" / "benchmark_credit"
+    DOCS = Path(benchmark_credit.ROOT) / "docs"
+
+    def test_the_page_in_docs_is_that_of_the_stored_results(self):
+        text = (self.DOCS / "benchmark.md").read_text(encoding="utf-8")
+        assert text == page(self.RESULTS), "python experiments/benchmark_credit.py --page"
+
+    def test_every_study_has_its_pictures_and_there_are_no_others(self):
+        named = {file for study in stored(self.RESULTS) for file in study.pictures}
+        there = {f"benchmark/{file.name}" for file in (self.DOCS / "benchmark").iterdir()}
+        assert there == named
+        for study in stored(self.RESULTS):
+            for file in study.pictures:
+                text = (self.DOCS / file).read_text(encoding="utf-8")
+                assert all(f">{escape(name)}<" in text for name in study.by_name), file
+
+    def test_results_of_a_config_have_its_variants_with_ten_seeds_in_the_menu_tier(self):
+        for study in stored(self.RESULTS):
+            config = CONFIGS[0].parent / f"{study.name}.toml"
+            if config.exists():
+                names = [variant.name for variant in read_study(config).variants]
+                assert list(dict.fromkeys(row["variant"] for row in study.rows)) == names
+            for rows in study.by_name.values():
+                assert len({row["seed"] for row in rows}) >= (10 if study.tier == "menu" else 5)
+
+    def test_the_command_knows_the_stored_runs_of_the_menu_tier_as_its_own(self):
+        for study in stored(self.RESULTS):
+            if study.tier == "menu":
+                config = CONFIGS[0].parent / f"{study.name}.toml"
+                names = dict.fromkeys(row["variant"] for row in study.rows)
+                asked = read_study(config) if config.exists() else named(study.name, list(names))
+                variants = {variant.name: variant for variant in asked.variants}
+                for row in study.rows:
+                    made = variants[row["variant"]], row["rate"], row["seed"]
+                    assert row["key"] == Spec("menu", *made, MenuSettings().as_dict()).key
+
+    def test_a_study_says_what_was_typed(self):
+        def rows(*names, seeds=10):
+            return [{"variant": n, "estimator": n, "seed": s} for n in names for s in range(seeds)]
+
+        script = "python experiments/benchmark_credit.py"
+        assert command(Stored("menu", "estimators", rows("grpo"))) == script
+        chosen = Stored("lm", "chosen", rows("grpo", "rloo", seeds=5))
+        assert command(chosen) == f"{script} --tier lm --estimators grpo,rloo --seeds 5"
+        config = f"{script} --config experiments/configs/gigpo.toml"
+        assert command(Stored("menu", "gigpo", rows("a"))) == config
+
 
 class TestLanguageModels:
+    def test_processor_seconds_are_those_of_the_command_and_not_of_waiting(self, tmp_path):
+        work = "import time; end = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
+        with (tmp_path / "log").open("wb") as output:
+            code, spent = lm_tier.timed([sys.executable, "-c", work], output)
+            assert code == 0 and spent >= 0.3
+            code, idle = lm_tier.timed(["sleep", "0.5"], output)
+            assert code == 0 and idle < 0.3
+            assert lm_tier.timed([sys.executable, "-c", "raise SystemExit(3)"], output)[0] == 3
+
     def test_only_what_the_script_can_train_is_accepted(self):
         def lm(name, **fields):
             return Spec("lm", Variant(name, name, **fields), 1e-3, 3, lm_tier.QUICK.as_dict())
@@ -288,9 +379,9 @@ class TestLanguageModels:
                 lm_tier.flags_of(wrong)
 
     def test_every_estimator_of_its_default_study_is_accepted(self):
-        for name in closed_form(lm_tier.SIGNALS):
+        for name in fitting(lm_tier.SIGNALS):
             lm_tier.flags_of(Spec("lm", Variant(name, name), 1e-3, 0, lm_tier.FULL.as_dict()))
-        assert {"finestep", "grpo", "gigpo"} <= set(closed_form(lm_tier.SIGNALS))
+        assert {"finestep", "grpo", "gigpo"} <= set(fitting(lm_tier.SIGNALS))
 
     @pytest.mark.slow
     def test_a_run_shares_the_warm_start_and_gives_a_row_like_the_menu(self, databases, tmp_path):
