@@ -199,20 +199,19 @@ def long_results(root: Path, config: Config) -> Iterator[Record]:
 
 
 def vector(path: Path, config: Config, scripts: Scripts) -> Record:
-    """Play mixed scripts with one environment, and with many of a vector side by side."""
+    """Play mixed scripts with one environment, and with many of a vector side by side.
+
+    Worker processes stay from round to round, as in training; the first round, in which they start
+    and fill their caches, is not counted.
+    """
     costs: dict[str, list[Cost]] = {"one": [], "vector": []}
-    for _ in range(config.vector_rounds):
-        for name, taken in costs.items():
-            # each plays scripts of its own: statements that one has run are remembered
-            batch = scripts.take("mixed", 2 * config.envs)
-            env = contestants.own_environment(path, batch)
-            visit(env, len(batch))
-            if name == "one":
-                taken.append(timed(partial(contestants.play_own, env, batch)))
-            else:
-                with closing(contestants.own_vector(path, batch, config.envs)) as envs:
-                    taken.append(timed(partial(contestants.play_vector, envs, batch)))
-            env.close()
+    with closing(contestants.own_environment(path, scripts.take("mixed", 1))) as open_for_all:
+        open_for_all.reset()
+        for number in range(1 + config.vector_rounds):
+            one, many = (play(path, config, scripts) for play in (one_by_one, side_by_side))
+            if number:
+                costs["one"].append(one)
+                costs["vector"].append(many)
     speedups = [one.wall / many.wall for one, many in zip(*costs.values(), strict=True)]
     return {
         "envs": config.envs,
@@ -221,6 +220,23 @@ def vector(path: Path, config: Config, scripts: Scripts) -> Record:
         "vector_wall_seconds": [round(cost.wall, 4) for cost in costs["vector"]],
         "vector_cores_used": round(median(c.cpu / c.wall for c in costs["vector"]), 2),
     }
+
+
+def one_by_one(path: Path, config: Config, scripts: Scripts) -> Cost:
+    """Play new scripts with one environment."""
+    batch = scripts.take("mixed", 2 * config.envs)
+    with closing(contestants.own_environment(path, batch)) as env:
+        visit(env, len(batch))
+        return timed(partial(contestants.play_own, env, batch))
+
+
+def side_by_side(path: Path, config: Config, scripts: Scripts) -> Cost:
+    """Play as many other new scripts with a vector: what one has run is remembered."""
+    batch = scripts.take("mixed", 2 * config.envs)
+    with closing(contestants.own_environment(path, batch)) as env:
+        visit(env, len(batch))
+        with closing(contestants.own_vector(path, batch, config.envs)) as envs:
+            return timed(partial(contestants.play_vector, envs, batch))
 
 
 def memory(path: Path, config: Config, scripts: Scripts) -> Iterator[Record]:
