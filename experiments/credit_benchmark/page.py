@@ -50,7 +50,8 @@ come close to 1 at the end, the area is the number that tells them apart. Calls 
 episode before the answer; a call is redundant when it repeats an earlier call or an earlier answer.
 Extra episodes are those that an estimator asks for besides its share; rollout turns are the turns
 of the environment that learned signals cost in a run (the median). CPU seconds are of one run on
-one of two shared x86-64 cores, evaluation included.
+one of two shared x86-64 cores, evaluation included. The stored runs of the menu tier are of
+revision 028e2b3.
 
 The **menu** tier trains a small network on `ActionMenu`: candidate queries that differ in one
 stored text, and calls of which one decides. The rewards are the environment's, the statements run
@@ -232,7 +233,7 @@ def _scores(rows: Sequence[Row], column: str) -> Numbers:
 
 
 def _cell(estimate: Estimate) -> str:
-    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
+    return f"{estimate.value:.2f} ({estimate.low:.2f}–{estimate.high:.2f})"
 
 
 def _described(rows: Sequence[Row]) -> str:
