@@ -55,7 +55,7 @@ def test_the_role_of_a_column_is_read_from_its_values():
         "price": Role.NUMBER,
         "year": Role.YEAR,
         "day": Role.DATE,
-        "note": Role.OTHER,  # 3 values for 2 names: neither all different nor each repeated
+        "note": Role.TEXT,  # neither all different nor each repeated
         "photo": Role.OTHER,
     }
     assert roles(database(*SHOP), "city") == {"id": Role.KEY, "label": Role.NAME}
@@ -86,6 +86,56 @@ def test_a_column_named_like_a_key_is_one(name):
 def test_a_word_that_ends_in_id_is_no_key(name):
     connection = database(f"CREATE TABLE t ({name} INT)", "INSERT INTO t VALUES (1)")
     assert roles(connection, "t") == {name: Role.NUMBER}
+
+
+def test_what_refers_to_its_own_table_is_a_key():
+    connection = database(
+        "CREATE TABLE worker"
+        " (nr INTEGER PRIMARY KEY, boss INTEGER REFERENCES worker (nr), pay REAL)",
+        "INSERT INTO worker VALUES (1, NULL, 2.5), (2, 1, 2.5)",
+    )
+    assert roles(connection, "worker") == {"nr": Role.KEY, "boss": Role.KEY, "pay": Role.NUMBER}
+    assert profile_database(connection).links == ()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "role"),
+    [
+        ((3, 8, 6, 4, 7, 5), Role.KEY),
+        ((3, 8, 6, 4, 7, 9), Role.NUMBER),  # a gap
+        ((3, 8, 6, 4, 7, 5, 5), Role.NUMBER),  # one twice
+        ((3, 6, 4, 7, 5), Role.NUMBER),  # too few to tell
+        ((3.0, 8.0, 6.0, 4.0, 7.0, 5.0), Role.NUMBER),
+    ],
+)
+def test_numbers_without_a_gap_number_the_rows(numbers, role):
+    rows = ", ".join(f"({number})" for number in numbers)
+    connection = database("CREATE TABLE t (place NUMERIC)", f"INSERT INTO t VALUES {rows}")
+    if isinstance(numbers[0], float):
+        connection = database("CREATE TABLE t (place REAL)", f"INSERT INTO t VALUES {rows}")
+    assert roles(connection, "t") == {"place": role}
+
+
+@pytest.mark.parametrize("name", ["house_number", "PostCode", "flight no", "employee_ref"])
+def test_no_average_is_asked_of_a_label(name):
+    connection = database(
+        f'CREATE TABLE t ("{name}" INTEGER, employee_count INTEGER)',
+        "INSERT INTO t VALUES (7, 1), (90, 5)",
+    )
+    for seed in range(20):
+        slots = draw_slots(profile_database(connection), ("t=table", "n=t.amount"), Random(seed))
+        assert slots["N"] == "employee_count"
+
+
+def test_a_table_of_texts_that_repeat_has_questions_of_medium_grade():
+    heroes = ", ".join(f"('Name {n % 40}', {n * 7 % 101 + 40})" for n in range(60))
+    connection = database(
+        "CREATE TABLE hero (full_name, weight)", f"INSERT INTO hero VALUES {heroes}"
+    )
+    assert roles(connection, "hero") == {"full_name": Role.TEXT, "weight": Role.NUMBER}
+    made = make_questions(profile_database(connection), connection, Random(0), 20)
+    assert any(question.grade == "medium" for question in made)
+    assert not any("full_name =" in question.sql for question in made)
 
 
 def test_a_tables_links_are_its_foreign_keys():

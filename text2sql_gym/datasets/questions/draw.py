@@ -125,7 +125,8 @@ _MAX_DIGITS = 8
 _NEVER_SUMMED = frozenset(
     "age code grade height latitude level longitude number phone rank rating score year zip".split()
 )
-_ASKED = (Role.NAME, Role.CATEGORY, Role.NUMBER, Role.YEAR, Role.DATE)
+_LABELS = frozenset("code id index key no nr num number phone ref zip".split())
+_ASKED = (Role.NAME, Role.CATEGORY, Role.TEXT, Role.NUMBER, Role.YEAR, Role.DATE)
 
 
 def _column_of(
@@ -144,6 +145,17 @@ def _column_of(
         draw.set_column(slot, draw.choose(fits))
 
     return step
+
+
+def _amount(draw: Draw, slot: str, source: str) -> None:
+    """A number whose average means something: no label by its last word, as in ``house number``."""
+    fits = [
+        column
+        for column in draw.profile.table(draw.tables[source]).columns
+        if column.role is Role.NUMBER and _LABELS.isdisjoint(phrase(column.name).split()[-1:])
+        if column not in draw.columns.values()
+    ]
+    draw.set_column(slot, draw.choose(fits))
 
 
 def _addable(draw: Draw, slot: str, source: str) -> None:
@@ -246,14 +258,14 @@ STEPS: Mapping[str, Callable[[Draw, str, str], None]] = {
     "any": _column_of(*_ASKED),
     "name": _column_of(Role.NAME),
     "plain_name": _column_of(Role.NAME, quotable=True),
-    "label": _column_of(Role.NAME, Role.CATEGORY),
+    "label": _column_of(Role.NAME, Role.CATEGORY, Role.TEXT),
     "category": _column_of(Role.CATEGORY),
     "complete": _column_of(Role.CATEGORY, quotable=True, complete=True),
     "plain": _column_of(Role.CATEGORY, quotable=True),
     "coded": _column_of(Role.CATEGORY, Role.NAME, spoken=True),
     "coded_category": _column_of(Role.CATEGORY, spoken=True),
     "number": _column_of(Role.NUMBER, Role.YEAR),
-    "amount": _column_of(Role.NUMBER),
+    "amount": _amount,
     "addable": _addable,
     "date": _column_of(Role.DATE),
     "shared": _shared,

@@ -15,6 +15,7 @@ Spoken = Mapping[tuple[str, str], Mapping[str, str]]
 
 _MAX_CATEGORIES = 24
 _MAX_VALUES = 500
+_NUMBERED = 6  # rows from which on numbers without a gap are taken for row numbers
 _MAX_VALUE_CHARACTERS = 40
 _LABEL = re.compile("phone|fax|zip|post", re.IGNORECASE)  # digits that measure nothing
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([ T][\d:.]+)?\Z")
@@ -26,6 +27,7 @@ class Role(StrEnum):
     KEY = "key"  # primary or foreign key: used in joins, never asked for
     NAME = "name"  # text, different in every row
     CATEGORY = "category"  # text, few values, some repeated
+    TEXT = "text"  # other text: shown, never compared with
     NUMBER = "number"
     YEAR = "year"  # whole numbers from 1500 to 2100: compared and ordered, never summed
     DATE = "date"  # text in ISO form
@@ -158,7 +160,8 @@ def _table(
     connection: sqlite3.Connection, name: str, links: list[Link], spoken: Spoken | None
 ) -> TableProfile:
     rows = int(connection.execute(f"SELECT COUNT(*) FROM {identifier(name)}").fetchone()[0])
-    keys = {link.column.lower() for link in links if link.child == name}
+    references = connection.execute(f"PRAGMA foreign_key_list({identifier(name)})").fetchall()
+    keys = {str(reference[3]).lower() for reference in references}  # also to its own table
     keys |= {link.target.lower() for link in links if link.parent == name}
     columns = []
     for row in connection.execute(f"PRAGMA table_info({identifier(name)})").fetchall():
@@ -189,8 +192,10 @@ def _column(
         )
     ]
     role = _role(set(types), values, rows - missing)
-    if role is Role.OTHER or role is Role.NUMBER and _LABEL.search(name):
-        return ColumnProfile(table, name, Role.OTHER)
+    if role is Role.NUMBER and _LABEL.search(name):
+        role = Role.OTHER
+    if role in (Role.KEY, Role.OTHER):
+        return ColumnProfile(table, name, role)
     kept = tuple(values[:: 1 + len(values) // _MAX_VALUES])
     said: Mapping[str, str] = {}
     if spoken is not None:
@@ -203,6 +208,8 @@ def _column(
 
 def _role(types: set[str], values: list[object], filled: int) -> Role:
     if types and types <= {"integer", "real"}:
+        if _counts_up(values, filled):
+            return Role.KEY
         whole = all(isinstance(value, int) and 1500 <= value <= 2100 for value in values)
         return Role.YEAR if whole else Role.NUMBER
     if types != {"text"} or not all(_speakable(str(value)) for value in values):
@@ -211,7 +218,17 @@ def _role(types: set[str], values: list[object], filled: int) -> Role:
         return Role.DATE
     if len(values) == filled:
         return Role.NAME
-    return Role.CATEGORY if 2 <= len(values) <= min(_MAX_CATEGORIES, filled // 2) else Role.OTHER
+    if len(values) < 2:
+        return Role.OTHER
+    return Role.CATEGORY if len(values) <= min(_MAX_CATEGORIES, filled // 2) else Role.TEXT
+
+
+def _counts_up(values: list[object], filled: int) -> bool:
+    """Whether a column numbers its rows: whole numbers, each once, without a gap."""
+    whole = [value for value in values if isinstance(value, int)]
+    if len(whole) < _NUMBERED or len(whole) != filled:
+        return False
+    return whole[-1] - whole[0] == filled - 1
 
 
 def _speakable(value: str) -> bool:
