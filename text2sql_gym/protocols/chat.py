@@ -32,10 +32,11 @@ from text2sql_gym.protocols.turns import forged, malformed, read_call, read_json
 from text2sql_gym.protocols.wording import (
     RULES,
     check_schema_option,
+    checked_tools,
     question_message,
     where_to_look,
 )
-from text2sql_gym.tools import describe, tool_schema
+from text2sql_gym.tools import tool_schema
 from text2sql_gym.types import Limits, Schema, Task, ToolCall, Turn
 
 _SYSTEM = """\
@@ -77,10 +78,7 @@ class Chat(AgentProtocol):
 
     def __post_init__(self) -> None:
         check_schema_option(self.schema)
-        object.__setattr__(self, "tools", tuple(self.tools))  # JSON gives a list
-        describe(self.tools)  # raises UnknownName for a tool that does not exist
-        if "submit" not in self.tools:
-            raise ValueError(f"tools: expected 'submit' in {self.tools}")
+        object.__setattr__(self, "tools", checked_tools(self.tools, "submit"))
 
     @property
     def tool_schemas(self) -> tuple[dict[str, Any], ...]:

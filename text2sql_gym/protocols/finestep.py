@@ -18,6 +18,7 @@ from text2sql_gym.protocols.turns import Grammar, read_call, read_json, write_ca
 from text2sql_gym.protocols.wording import (
     RULES,
     check_schema_option,
+    checked_tools,
     question_message,
     tagged_result,
     where_to_look,
@@ -88,10 +89,7 @@ class FineStep(AgentProtocol):
         if self.style not in ("full", "compact"):
             raise ValueError(f"style: expected 'full' or 'compact', got {self.style!r}")
         check_schema_option(self.schema)
-        object.__setattr__(self, "tools", tuple(self.tools))  # JSON gives a list
-        describe(self.tools)  # raises UnknownName for a tool that does not exist
-        if not {"execute_sql", "submit"} <= set(self.tools):
-            raise ValueError(f"tools: expected 'execute_sql' and 'submit' in {self.tools}")
+        object.__setattr__(self, "tools", checked_tools(self.tools, "execute_sql", "submit"))
 
     def prompt(
         self, task: Task, schema: Schema, limits: Limits, max_turns: int

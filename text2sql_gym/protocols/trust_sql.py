@@ -33,6 +33,7 @@ from text2sql_gym.protocols.turns import (
 from text2sql_gym.protocols.wording import (
     RULES,
     check_schema_option,
+    checked_tools,
     question_message,
     tagged_result,
     where_to_look,
@@ -122,11 +123,8 @@ class TrustSql(AgentProtocol):
 
     def __post_init__(self) -> None:
         check_schema_option(self.schema)
-        object.__setattr__(self, "tools", tuple(self.tools))  # JSON gives a list
-        describe(self.tools)  # raises UnknownName for a tool that does not exist
-        if not {"execute_sql", "propose_schema", "submit"} <= set(self.tools):
-            needed = "'execute_sql', 'propose_schema' and 'submit'"
-            raise ValueError(f"tools: expected {needed} in {self.tools}")
+        needed = ("execute_sql", "propose_schema", "submit")
+        object.__setattr__(self, "tools", checked_tools(self.tools, *needed))
 
     def prompt(
         self, task: Task, schema: Schema, limits: Limits, max_turns: int

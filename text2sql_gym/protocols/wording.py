@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from text2sql_gym.display import neutral
 from text2sql_gym.prompts import engine_of, shown_schema
 from text2sql_gym.protocols.base import Message
+from text2sql_gym.tools import describe
 from text2sql_gym.types import Schema, Task, Turn
 
 RULES = """\
@@ -19,6 +22,18 @@ def check_schema_option(schema: str) -> None:
     """Raise ValueError for anything but "full" and "unknown"."""
     if schema not in ("full", "unknown"):
         raise ValueError(f"schema: expected 'full' or 'unknown', got {schema!r}")
+
+
+def checked_tools(tools: Sequence[str], *needed: str) -> tuple[str, ...]:
+    """Return the tools of a protocol, which must have the `needed` ones; JSON gives a list.
+
+    Raises `UnknownName` for a tool that does not exist, ValueError where one is missing.
+    """
+    describe(tools := tuple(tools))
+    if not set(needed) <= set(tools):
+        expected = " and ".join(map(repr, needed))
+        raise ValueError(f"tools: expected {expected} in {tools}")
+    return tools
 
 
 def where_to_look(task: Task, tools: tuple[str, ...], option: str) -> str:
