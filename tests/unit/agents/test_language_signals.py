@@ -13,7 +13,6 @@ from test_trainer import PROMPT, on_policy, ragged_group, weights
 from agents.batch import assemble, token_rows
 from agents.credit import ESTIMATORS, Gae, Pav, ReinforcePp
 from agents.credit.base import Track
-from agents.credit.tokens import by_step
 from agents.learned import Fitting
 from agents.learned.language import (
     EpisodeContinuations,
@@ -217,12 +216,6 @@ class TestTokens:
         with pytest.raises(ValueError, match=r"have \[5, 1\] tokens, the advantages .* \[2, 1\]"):
             per_step = (Track((np.ones(2), np.ones(1))),)
             assemble([group(TWO_TURNS, ONE_TURN)], [per_step], by_token=True)
-
-    def test_credit_of_tokens_is_shown_as_the_mean_of_each_step(self):
-        tokens = (np.array([2, 0, 3]), np.array([1]))
-        first, second = by_step((np.array([1.0, 2, 3, 4, 8]), np.array([7.0])), tokens)
-        np.testing.assert_allclose(first, [1.5, 0.0, 5.0])
-        np.testing.assert_allclose(second, [7.0])
 
 
 @dataclass

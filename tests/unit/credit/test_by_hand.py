@@ -7,7 +7,14 @@ from agents.credit import ESTIMATORS, assign
 from agents.credit.base import GroupSignals, signals
 from agents.credit.gdpo import Gdpo
 from agents.credit.pav import pass_at_k
-from agents.credit.tokens import bi_level_gae, by_token, token_gae, token_returns, whiten
+from agents.credit.tokens import (
+    bi_level_gae,
+    by_step,
+    by_token,
+    token_gae,
+    token_returns,
+    whiten,
+)
 
 ROOT2 = np.sqrt(2)
 
@@ -336,6 +343,12 @@ def test_an_estimator_on_tokens_is_the_token_function():
     ours = ESTIMATORS["gae"](gamma=0.9, lam=0.8, process_weight=1.0, whiten=False)(tokens)
     expected = token_gae(rewards_BT, values_BT, mask_BT, 0.9, 0.8)
     close(ours[0].advantages_GS, [expected[row][mask_BT[row] > 0] for row in range(2)])
+
+
+def test_credit_of_tokens_is_shown_as_the_mean_of_each_step():
+    tokens_GS = (np.array([2, 0, 3]), np.array([1]))
+    shown = by_step((np.array([1.0, 2.0, 3.0, 4.0, 8.0]), np.array([7.0])), tokens_GS)
+    close(shown, [[1.5, 0.0, 5.0], [7.0]])
 
 
 def test_token_returns_pass_observations_in_three_ways():
