@@ -118,7 +118,7 @@ class TestReading:
 
     @pytest.mark.parametrize("tools", [("submit",), ("execute_sql", "submit"), ()])
     def test_it_needs_the_tools_of_its_phases(self, tools):
-        with pytest.raises(ValueError, match="expected 'execute_sql', 'propose_schema' and"):
+        with pytest.raises(ValueError, match="expected 'execute_sql' and 'propose_schema' and"):
             TrustSql(tools=tools)
 
     def test_more_tools_may_explore(self):

@@ -211,6 +211,16 @@ class TestGymnasium:
         envs.close()
         twin.close()
 
+    def test_a_copy_begins_a_turn_anew_whose_statement_is_under_way(self, tasks):
+        envs = Text2SQLVectorEnv(1, tasks=tasks, limits={**LIMITS, "sql_characters": 19_997})
+        envs.reset(options={"task_id": "free"})
+        envs.submit(0, FineStep.call("", "SELECT trim(city) AS anew FROM sale"))
+        assert envs.pending == [0]
+        twin = pickle.loads(pickle.dumps(envs))
+        assert twin.collect() == envs.collect() != []
+        envs.close()
+        twin.close()
+
 
 class TestSomeAtATime:
     @settings(deadline=None, max_examples=20)
