@@ -112,7 +112,7 @@ def test_tools_are_listed_with_their_arguments(records, monkeypatch, capsys):
 
 def test_turns_run_out(records):
     code, printed, _ = run([*records, "--max-turns", "1"], "SELECT 1;\n")
-    assert code == 0 and "no_submission, total reward +0.000" in printed
+    assert code == 0 and "no_submission, total reward -0.100" in printed
 
 
 def test_episodes_follow_each_other(records):
