@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from agents import precision
+from agents import memory, precision
 from agents.batch import Batch, assemble
 from agents.credit.base import Credit, Estimator, assign
 from agents.credit.tokens import by_step
@@ -134,6 +134,7 @@ class Trainer(Generic[M]):
             with watch("assemble"):
                 batch = self._assemble(*map(list, zip(*kept, strict=True)))
             metrics |= self._optimize(batch, watch)
+        memory.trim()
         return metrics | watch.metrics()
 
     def state_dict(self) -> dict[str, Any]:

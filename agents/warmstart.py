@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from agents import precision
+from agents import memory, precision
 from agents.batch import Batch, token_rows
 from agents.likelihood import token_logprobs
 from agents.optim import OPTIMIZERS
@@ -19,6 +19,9 @@ from text2sql_gym.registry import lookup
 
 _BLOCK = 4
 """optimiser steps whose demonstrations are drawn together"""
+
+_TRIM = 20
+"""optimiser steps between looks at how much memory lies free"""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ class WarmStart:
             for step in range(first_step, self.imitation.steps):
                 sample = self._sample(demonstrations, step)
                 on_step(step, self._step(step, token_rows(sample)))
+                if step % _TRIM == 0:
+                    memory.trim()
 
     def _sample(self, demonstrations: Sequence[Trajectory], step: int) -> list[Trajectory]:
         """The demonstrations of one step: without replacement within an epoch.
