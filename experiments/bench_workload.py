@@ -66,7 +66,7 @@ WORKLOADS = {
 
 @dataclass(frozen=True)
 class AnyText(FineStep):
-    """A protocol in which every text calls one of two light statements, with a comment of its own."""
+    """A protocol in which every text calls one of two light statements, with an own comment."""
 
     def parse(self, action: str) -> ToolCall:
         """Choose by the text."""
