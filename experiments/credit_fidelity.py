@@ -1,12 +1,14 @@
 """Compare the credit of every estimator with the true advantage of every step, on menus.
 
     python experiments/credit_fidelity.py            # measure, and write results and page
+    python experiments/credit_fidelity.py --seeds 2  # fewer measurements
     python experiments/credit_fidelity.py --page     # write the page from stored results
 
 A policy over menus is warm-started and held fixed. Since any state can be restored, the chance of
 success before and after every step of its attempts is estimated by many rollouts, and the
 difference is what the step was truly worth. Groups of different sizes are then drawn from the same
-attempts, and every estimator says what it would have credited. A minute on one idle core.
+attempts, and every estimator says what it would have credited. A seed draws other tasks, another
+policy, other attempts and rollouts. Five seeds take a minute of one idle core.
 """
 
 from __future__ import annotations
@@ -53,14 +55,30 @@ RESULTS = Path(__file__).resolve().parent / "results" / "credit_fidelity.json"
 def main() -> None:
     """Measure and write, or write only."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=5, help="measurements, from seed 0 on")
     parser.add_argument("--page", action="store_true", help="only write the page")
     options = parser.parse_args()
     if not options.page:
-        text = json.dumps(plain(measure(Settings())), indent=1)
-        RESULTS.write_text(text + "\n", encoding="utf-8")
+        found = [plain(measure(Settings(seed=seed))) for seed in range(options.seeds)]
+        RESULTS.write_text(json.dumps(merged(found)) + "\n", encoding="utf-8")
     from experiments.credit_fidelity_page import write_page
 
     write_page(json.loads(RESULTS.read_text(encoding="utf-8")))
+
+
+def merged(found: Sequence[Any]) -> Any:
+    """Measurements of the same form as one: numbers become lists over the measurements.
+
+    The settings are those of the first. What one measurement lacks is None there.
+    """
+    first = next((value for value in found if value is not None), None)
+    if not isinstance(first, Mapping):
+        return first if isinstance(first, (str, list, tuple)) else list(found)
+    keys = dict.fromkeys(key for value in found for key in value or {})
+    return {
+        key: first[key] if key == "settings" else merged([(v or {}).get(key) for v in found])
+        for key in keys
+    }
 
 
 def plain(value: Any) -> Any:

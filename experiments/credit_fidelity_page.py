@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 _HEADER = """# Credit fidelity
@@ -18,18 +20,23 @@ wasteful analyst and is then held fixed; it answers {percent} % of its attempts 
 attempts per task were made. The chance of success before and after every step was estimated by
 {rollouts} rollouts from that very state; the difference is the step's true advantage. Then groups
 were drawn from these attempts, {draws} batches per size, and every estimator was asked for its
-credit.
+credit. All of this was done {seeds} times, with other tasks, another policy and other attempts each
+time; given are means over these measurements, and after ± or in brackets 95 % intervals (bootstrap
+over measurements).
 
-Measured on {machine}; {seconds} seconds of CPU in all, {total} rollouts, for which the environment
-had to take {turns} turns, the others being known.
+Measured on {machine}; {seconds:.0f} seconds of CPU in all, {total:,} rollouts, for which the
+environment had to take {turns:,} turns, the others being known.
 
-- **correlation** of a step's credit with its true advantage; **of the mean**: of the mean credit of
-  a decision (same state, same action) with it, which leaves the estimator's own bias;
+- **correlation** of a step's credit with its true advantage; **over GRPO**: how much it exceeds
+  that of `grpo` on the same groups; **of the mean**: of the mean credit of a decision (same state,
+  same action) with it, which leaves the estimator's own bias;
 - **sign**: share of steps with an advantage whose credit has its sign (a credit of 0 has none);
 - **bias** and **deviation** in units of the chance of success, after scaling credit by its best fit
-  to the truth: root mean square error of a decision's mean credit, and spread around that mean;
+  to the truth: root mean square error of a decision's mean credit, and spread around that mean
+  (the variance is its square); empty where credit points the other way in a measurement;
 - **model calls**, **turns**: choices of the policy and turns of the environment that learned
-  signals cost; **s**: CPU seconds to learn and ask them; **ms**: to credit one group of 8.
+  signals cost; **s**: CPU seconds to learn and ask them; **ms**: to credit one group of 8 by itself
+  (a batch of many costs far less per group, see [what credit costs](credit_speed.md)).
 
 "exact signals": the estimator with critic, progress, step score and prover replaced by the measured
 chances, from which the truth itself is made, so the rest is the estimator's own. A learned signal
@@ -37,6 +44,9 @@ has seen {lessons} batches of 8 attempts at each task. What the rollouts leave o
 {noise:.2f} per chance) bounds every correlation below 1. `tree_grpo` is GRPO here, since attempts
 do not branch.
 """
+
+Leaf = Sequence[float | None]
+"""A number of every measurement; None where it has none."""
 
 
 def write_page(results: Mapping[str, Any]) -> None:
@@ -49,32 +59,53 @@ def page(results: Mapping[str, Any]) -> str:
     """The text of the page."""
     settings = results["settings"]
     head = _HEADER.format(
-        **{**settings, "percent": round(100 * results["success"])},
+        **settings,
+        percent=round(100 * mean(results["success"])),
+        seeds=len(results["success"]),
         machine=results["machine"],
-        seconds=results["seconds"],
-        total=results["rollouts"],
-        turns=results["turns"],
+        seconds=sum(results["seconds"]),
+        total=sum(results["rollouts"]),
+        turns=sum(results["turns"]),
         noise=0.5 / settings["rollouts"] ** 0.5,
     )
     return "\n".join([head, _ranking(results), _sizes(results), _kinds(results)])
 
 
+def mean(leaf: Leaf) -> float:
+    """Mean over measurements; NaN where one of them has no number."""
+    return float(np.mean([np.nan if value is None else value for value in leaf]))
+
+
+def interval(leaf: Leaf) -> tuple[float, float]:
+    """95 % interval of the mean: percentiles of means of measurements drawn with replacement."""
+    values = np.array([np.nan if value is None else value for value in leaf])
+    drawn = np.random.default_rng(0).integers(len(values), size=(2_000, len(values)))
+    low, high = np.quantile(values[drawn].mean(axis=1), [0.025, 0.975])
+    return float(low), float(high)
+
+
 def ranked(results: Mapping[str, Any]) -> list[str]:
     """Estimators by correlation at a group size of 8, best first."""
     rows = results["estimators"]
-    return sorted(rows, key=lambda name: -float(rows[name]["sizes"]["8"]["correlation"]))
+    return sorted(rows, key=lambda name: -mean(rows[name]["sizes"]["8"]["correlation"]))
 
 
 def _ranking(results: Mapping[str, Any]) -> str:
-    heads = ["estimator", "correlation", "of the mean", "sign", "bias", "deviation",
+    heads = ["estimator", "correlation", "over GRPO", "of the mean", "sign", "bias", "deviation",
              "model calls", "turns", "s", "ms"]
     lines = ["## Groups of eight\n", _row(heads), _row(["---"] * len(heads))]
+    grpo = results["estimators"]["grpo"]["sizes"]["8"]["correlation"]
     for name in ranked(results):
         row = results["estimators"][name]
         at, cost = row["sizes"]["8"], row["cost"]
-        keys = ("correlation", "mean_correlation", "sign", "bias", "deviation")
-        spent = [str(cost.get(key, "")) for key in ("choices", "turns", "seconds")]
-        lines.append(_row([name, *(_number(at[k]) for k in keys), *spent, str(row["credit_ms"])]))
+        over = [own - other for own, other in zip(at["correlation"], grpo, strict=True)]
+        keys = ("mean_correlation", "sign", "bias", "deviation")
+        spent = [_count(cost.get(key)) for key in ("choices", "turns")]
+        lines.append(_row([
+            name, _measured(at["correlation"]), _ranged(over), *(_measured(at[k]) for k in keys),
+            *spent, _number(mean(cost["seconds"])) if "seconds" in cost else "",
+            f"{mean(row['credit_ms']):.3f}",
+        ]))
     return "\n".join(lines) + "\n"
 
 
@@ -86,7 +117,7 @@ def _sizes(results: Mapping[str, Any]) -> str:
              _row(heads), _row(["---"] * len(heads))]
     for name in ranked(results):
         at = results["estimators"][name]["sizes"]
-        cells = [_number(at[size][key]) for key in ("correlation", "bias", "deviation")
+        cells = [_measured(at[size][key]) for key in ("correlation", "bias", "deviation")
                  for size in sizes]
         lines.append(_row([name, *cells]))
     return "\n".join(lines) + "\n"
@@ -100,14 +131,14 @@ def _kinds(results: Mapping[str, Any]) -> str:
         "brackets the share of right signs. A useful look raises the chance of success by more "
         "than 0.05.\n",
         _row(["estimator", *kinds]), _row(["---"] * (len(kinds) + 1)),
-        _row(["*share of steps*", *(_number(results["kinds"][k]["share"]) for k in kinds)]),
-        _row(["*true advantage*", *(_number(results["kinds"][k]["worth"]) for k in kinds)]),
+        _row(["*share of steps*", *(_measured(results["kinds"][k]["share"]) for k in kinds)]),
+        _row(["*true advantage*", *(_measured(results["kinds"][k]["worth"]) for k in kinds)]),
     ]
     for name in ranked(results):
         rows = results["estimators"][name]["kinds"]
         lines.append(_row([name, *(
-            f"{_number(rows[k]['credit'])} ({_number(rows[k]['sign'])})" if k in rows else ""
-            for k in kinds
+            f"{_measured(rows[k]['credit'])} ({_number(mean(rows[k]['sign']))})"
+            if k in rows else "" for k in kinds
         )]))
     return "\n".join(lines) + "\n"
 
@@ -130,10 +161,14 @@ def plot(results: Mapping[str, Any]) -> str:
         parts.append(f'<text x="{_x(place, sizes) - 4}" y="308" fill="#444444">{size}</text>')
     for number, name in enumerate(shown):
         rows = results["estimators"][name]["sizes"]
-        points = " ".join(f"{_x(i, sizes)},{_y(rows[s]['correlation'])}"
+        points = " ".join(f"{_x(i, sizes)},{_y(mean(rows[s]['correlation']))}"
                           for i, s in enumerate(sizes))
         colour = COLOURS[number % len(COLOURS)]
         label = 24 + 22 * number
+        for i, s in enumerate(sizes):
+            low, high = interval(rows[s]["correlation"])
+            parts.append(f'<line x1="{_x(i, sizes)}" x2="{_x(i, sizes)}" y1="{_y(low)}" '
+                         f'y2="{_y(high)}" stroke="{colour}" stroke-opacity="0.5"/>')
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" '
                      f'stroke-width="2"/><rect x="446" y="{label - 9}" width="12" height="4" '
                      f'fill="{colour}"/><text x="464" y="{label}" fill="#222222">{name}</text>')
@@ -143,7 +178,7 @@ def plot(results: Mapping[str, Any]) -> str:
 SHOWN = ("finestep", "grpo", "gigpo", "igpo", "process_grpo", "gae", "spa", "reward_sql", "pav",
          "dual_track", "pav, exact signals")
 COLOURS = ("#1b9e77", "#d95f02", "#7570b3", "#e7298a", "#66a61e", "#e6ab02", "#a6761d", "#1f78b4",
-           "#b2182b", "#555555", "#b2182b")
+           "#b2182b", "#555555", "#000000")
 
 
 def _x(place: int, sizes: Sequence[str]) -> float:
@@ -159,4 +194,21 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _number(value: float) -> str:
-    return "" if value is None or value != value else f"{value:.2f}"
+    return "" if value != value else f"{value:.2f}"
+
+
+def _measured(leaf: Leaf) -> str:
+    """Mean and half the width of its interval; "" where a measurement has no number."""
+    if mean(leaf) != mean(leaf):
+        return ""
+    low, high = interval(leaf)
+    return f"{mean(leaf):.2f} ± {(high - low) / 2:.2f}"
+
+
+def _ranged(leaf: Leaf) -> str:
+    low, high = interval(leaf)
+    return f"{mean(leaf):+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+def _count(leaf: Leaf | None) -> str:
+    return "" if leaf is None else f"{mean(leaf):,.0f}"
