@@ -150,16 +150,18 @@ def run_and_write(spec: Spec, file: Path) -> str:
 def choose_rates(
     bench: Bench, study: Study, rates: Sequence[float]
 ) -> tuple[dict[str, float], list[Row]]:
-    """The rate of every estimator, with default options: the one with the largest area.
+    """The rate of every estimator: the one with the largest area.
 
-    All variants of an estimator use it, so that no variant is tuned more than another.
+    It is swept with default options and the rewards of its first variant, and all variants of an
+    estimator use it, so that no variant is tuned more than another.
     """
     estimators = list(dict.fromkeys(variant.estimator for variant in study.variants))
     if len(rates) == 1:
         return dict.fromkeys(estimators, rates[0]), []
+    firsts = {variant.estimator: variant for variant in reversed(study.variants)}
     seeds = range(_SWEEP, _SWEEP + bench.config.sweep_seeds)
     specs = [
-        bench.spec(Variant(name, name), rate, seed)
+        bench.spec(Variant(name, name, rewards=firsts[name].rewards), rate, seed)
         for name in estimators for rate in rates for seed in seeds
     ]
     rows = bench.results(specs, "learning rates")

@@ -163,6 +163,9 @@ def command(study: Stored) -> str:
     parts += [other] if study.name != "estimators" else []
     seeds = len({row["seed"] for row in study.rows})
     parts += [f"--seeds {seeds}"] if seeds != 10 else []
+    if study.tier != "menu" and study.swept:
+        rates = sorted({row["rate"] for row in study.swept})
+        parts += [f"--rates {','.join(f'{rate:g}' for rate in rates)}"]
     return " ".join(parts)
 
 
@@ -175,9 +178,9 @@ def leaderboard(
     for name, measured in estimates.items():
         cells = [_cell(measured[column]) for column in COLUMNS]
         turns = _median([row.get("rollout_turns", 0) for row in rows[name]])
-        seconds = _median([row["cpu_seconds"] for row in rows[name]])
+        known = [row["cpu_seconds"] for row in rows[name] if "cpu_seconds" in row]
         cells += [f"{rows[name][0]['rate']:g}", str(rows[name][0]["extra_episodes"])]
-        cells += [f"{turns:,.0f}", f"{seconds:.1f}"]
+        cells += [f"{turns:,.0f}", f"{_median(known):.1f}" if known else "not measured"]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -239,8 +242,9 @@ def _cell(estimate: Estimate) -> str:
 def _described(rows: Sequence[Row]) -> str:
     seeds = len({row["seed"] for row in rows})
     episodes = max(row["curve"]["episodes"][-1] for row in rows)
-    minutes = sum(row["cpu_seconds"] for row in rows) / 60
-    return f"{seeds} seeds, {episodes:,} episodes each, {minutes:.0f} minutes of CPU in all"
+    known = [row["cpu_seconds"] for row in rows if "cpu_seconds" in row]
+    spent = f", {sum(known) / 60:.0f} minutes of CPU in all" if known else ""
+    return f"{seeds} seeds, {episodes:,} episodes each{spent}"
 
 
 def read_rows(file: Path) -> list[Row]:
