@@ -1,7 +1,11 @@
 """The training script on models of three families: full weights and adapters, to the table."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,6 +27,8 @@ from text2sql_gym.protocols import PROTOCOLS
 from text2sql_gym.types import ToolCall
 
 torch.set_num_threads(1)
+
+ROOT = Path(__file__).resolve().parents[3]
 
 FLAGS = (
     "--dataset records --threads 1 --device cpu --context 1500 --max-new-tokens 10 --max-turns 2 "
@@ -245,3 +251,28 @@ def test_a_model_that_is_not_there_ends_with_a_message(data, tmp_path):
     with pytest.raises(SystemExit, match="no-such-folder"):
         train(tmp_path / "no-such-folder", data, tmp_path / "run", "")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_hub_id_is_found_in_the_cache_without_a_network(trained, tmp_path):
+    for family in FAMILIES:
+        kept = tmp_path / "hub" / f"models--someone--{family}"
+        save_model(kept / "snapshots" / "abc", family, trained)
+        (kept / "refs").mkdir()
+        (kept / "refs" / "main").write_text("abc")
+    code = (
+        "import sys, torch; from agents import pretrained; from agents.chat import Chat\n"
+        "for name in sys.argv[1:]:\n"
+        "    tokenizer, model = pretrained.load(f'someone/{name}', torch.device('cpu'))\n"
+        "    ids = Chat(tokenizer).prompt_ids([{'role': 'user', 'content': 'a question'}], [])\n"
+        "    print(name, model.config.model_type, len(ids) > 3)\n"
+    )
+    offline = {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *FAMILIES],
+        env=os.environ | offline, cwd=ROOT, capture_output=True, text=True, check=True,
+    )
+    kinds = {"qwen3": "qwen3", "qwen2.5": "qwen2", "llama3.1": "llama"}
+    assert done.stdout.split() == [
+        word for family in FAMILIES for word in (family, kinds[family], "True")
+    ]
