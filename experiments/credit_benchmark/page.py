@@ -45,9 +45,11 @@ estimator is chosen in the same way, on seeds of their own. Numbers are interqua
 seeds and grades of difficulty with 95 % intervals (bootstrap over seeds, stratified by grade);
 `experiments/credit_benchmark/statistics.py` has the definitions. Execution match is measured on
 databases that were not trained on, of the policy as it is trained (sampled), at the end; the area
-under the curve of execution match over episodes says how soon it was learnt. Where most variants
-come close to 1 at the end, the area is the number that tells them apart. Calls are tool calls per
-episode before the answer; a call is redundant when it repeats an earlier call or an earlier answer.
+under the curve of execution match over episodes says how soon it was learnt. (In the tier *lm* the
+answers at the end are greedy, and the curve is that of the attempts trained on.) Where most
+variants come close to 1 at the end, the area is the number that tells them apart. Calls are tool
+calls per episode before the answer; a call is redundant when it repeats an earlier call or an
+earlier answer.
 Extra episodes are those that an estimator asks for besides its share; rollout turns are the turns
 of the environment that learned signals cost in a run (the median). CPU seconds are of one run on
 one of two shared x86-64 cores, evaluation included. The stored runs of the menu tier are of
@@ -125,7 +127,8 @@ def write_page(docs: Path, results: Path) -> None:
         found = study.by_name
         estimates = {name: _estimates(rows) for name, rows in found.items()}
         plots.leaderboard(docs / leaderboard_file, estimates)
-        plots.curves(docs / curves_file, found)
+        of = "unseen databases" if study.tier == "menu" else "training attempts"
+        plots.curves(docs / curves_file, found, f"execution match,\n{of}")
         plots.improvement(docs / matrix_file, list(found), improvement(found))
 
 

@@ -55,8 +55,8 @@ def leaderboard(file: Path, estimates: Mapping[str, Mapping[str, Estimate]]) -> 
     _save(figure, file)
 
 
-def curves(file: Path, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """A panel per variant: its mean curve over the grey ones of all others, calls dotted."""
+def curves(file: Path, rows: Mapping[str, Sequence[Mapping[str, Any]]], of: str) -> None:
+    """A panel per variant: its mean curve over the grey ones of all others; `of` what it is."""
     across = 4
     down = -(-len(rows) // across)
     figure, panels = _pyplot().subplots(
@@ -74,7 +74,7 @@ def curves(file: Path, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     for panel in panels.flat[len(means) :]:
         panel.set_visible(False)
     figure.supxlabel("episodes of training")
-    figure.supylabel("execution match on unseen databases")
+    figure.supylabel(of, fontsize=9)
     figure.tight_layout()
     _save(figure, file)
 
