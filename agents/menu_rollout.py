@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from agents.policies.menu import Choice, Chooser
-from agents.rollout import EXECUTED, record_step
+from agents.rollout import record_step
 from agents.types import Completion, Ended, Group, Step, Trajectory
 from text2sql_gym.rewards.schema_linking import SchemaItems, schema_score
+from text2sql_gym.types import EXECUTED
 from text2sql_gym.wrappers.action_menu import ActionMenu
 from text2sql_gym.wrappers.menu import FEATURES, Menu, Schematic
 

@@ -14,13 +14,10 @@ from agents.stopwatch import Stopwatch
 from agents.types import Completion, Ended, Group, Step, Trajectory
 from text2sql_gym.env import Text2SQLEnv
 from text2sql_gym.turns import Answer, Turns
-from text2sql_gym.types import CallOutcome
+from text2sql_gym.types import EXECUTED
 
 SIGNALS = frozenset({"outcome", "process", "tokens", "states", "grounding"})
 """What rollouts of language models can tell estimators of, by the names in their `needs`."""
-
-EXECUTED = (CallOutcome.OK, CallOutcome.TRUNCATED, CallOutcome.DUPLICATE)
-"""What becomes of a call that could be executed: the signal "grounding" is 1."""
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,13 @@ from text2sql_gym.protocols import Message
 from text2sql_gym.sql_text import normalized
 from text2sql_gym.state import Trail
 from text2sql_gym.types import (
-    CallOutcome,
+    EXECUTED,
     EpisodeOutcome,
     Table,
     Task,
     ToolCall,
     Turn,
 )
-
-_RAN = (CallOutcome.OK, CallOutcome.TRUNCATED, CallOutcome.DUPLICATE)
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ class Episode:
         What failed before fails again, so it is left out: it may be a megabyte of anything.
         """
         for turn in self.history:
-            if turn.call is not None and turn.result.outcome in _RAN and _same(turn.call, call):
+            if turn.call is not None and turn.result.outcome in EXECUTED and _same(turn.call, call):
                 return True
         return False
 

@@ -27,6 +27,9 @@ class CallOutcome(StrEnum):
     OUT_OF_PHASE = "out_of_phase"  # any other call that its phase does not allow
 
 
+EXECUTED = frozenset((CallOutcome.OK, CallOutcome.TRUNCATED, CallOutcome.DUPLICATE))
+"""Outcomes of calls that could be executed, now or when they were made before."""
+
 VIOLATIONS = frozenset((CallOutcome.NO_PROPOSAL, CallOutcome.UNPROPOSED, CallOutcome.OUT_OF_PHASE))
 """Outcomes of calls that break the order of a protocol with phases; see `trust_sql`."""
 

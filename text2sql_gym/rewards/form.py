@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from text2sql_gym.rewards.hard_constraints import is_syntax_error
 from text2sql_gym.rewards.statements import turns_of
-from text2sql_gym.types import VIOLATIONS, CallOutcome, Transition, Turn
+from text2sql_gym.types import EXECUTED, VIOLATIONS, CallOutcome, Transition, Turn
 
 _SLIPS = VIOLATIONS | {CallOutcome.MALFORMED}
-_DONE = (CallOutcome.OK, CallOutcome.TRUNCATED, CallOutcome.DUPLICATE)
 
 
 def well_formed(transition: Transition) -> float:
@@ -53,7 +52,7 @@ def _answered(transition: Transition) -> bool:
 
 
 def _phases(turns: tuple[Turn, ...]) -> bool:
-    worked = [turn.call.tool for turn in turns if turn.call and turn.result.outcome in _DONE]
+    worked = [turn.call.tool for turn in turns if turn.call and turn.result.outcome in EXECUTED]
     if "propose_schema" not in worked:
         return False
     proposed = worked.index("propose_schema")
