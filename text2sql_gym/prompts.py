@@ -7,6 +7,7 @@ from collections.abc import Callable
 from text2sql_gym.display import neutral
 from text2sql_gym.registry import lookup
 from text2sql_gym.remembered import by_identity
+from text2sql_gym.sql_text import delimited
 from text2sql_gym.types import Column, ForeignKey, Schema, TableSchema
 
 
@@ -57,7 +58,7 @@ def quoted(name: str) -> str:
     """`name` as an SQL identifier: bare where that is safe, else in double quotes."""
     if name.isidentifier() and name.isascii() and name.upper() not in _RESERVED:
         return name
-    return '"' + name.replace('"', '""') + '"'
+    return delimited(name)
 
 
 _RESERVED = frozenset(

@@ -30,6 +30,11 @@ class Token(NamedTuple):
     end: int
 
 
+def delimited(name: str) -> str:
+    """An identifier in double quotes, whatever it is made of."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def tokens(sql: str) -> Iterator[Token]:
     """Yield what a statement says, without white space and comments. Linear in its length."""
     for found in _TOKEN.finditer(sql):

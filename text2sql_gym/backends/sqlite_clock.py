@@ -12,6 +12,8 @@ import sqlite3
 from collections.abc import Callable
 from functools import lru_cache
 
+from text2sql_gym.sql_text import delimited
+
 NOW = "2025-01-01 00:00:00"
 """What 'now' means in every statement, in UTC. The value is a choice of this package."""
 
@@ -59,10 +61,10 @@ def may_read_clock(sql: str) -> bool:
 
 def cells_with_words(table: str, column: str) -> str:
     """Return a query that has a row if a cell of the column holds a word that reads the clock."""
-    text = f"lower(CAST({_quoted(column)} AS TEXT))"
+    text = f"lower(CAST({delimited(column)} AS TEXT))"
     found = " OR ".join(f"instr({text}, '{word}')" for word in _WORDS)
-    texts = f"typeof({_quoted(column)}) IN ('text', 'blob')"
-    return f"SELECT 1 FROM {_quoted(table)} WHERE {texts} AND ({found}) LIMIT 1"
+    texts = f"typeof({delimited(column)}) IN ('text', 'blob')"
+    return f"SELECT 1 FROM {delimited(table)} WHERE {texts} AND ({found}) LIMIT 1"
 
 
 def stop_defaults(connection: sqlite3.Connection) -> None:
@@ -116,7 +118,3 @@ def _word(value: _Value) -> str:
     """Read an argument as SQLite does: a blob of the right bytes is a word too."""
     text = value.decode(errors="replace") if isinstance(value, bytes) else value
     return text.lower() if isinstance(text, str) else ""
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from text2sql_gym.backends.sqlite_connect import connect
+from text2sql_gym.sql_text import delimited
 from text2sql_gym.types import Column, ForeignKey, Schema, TableSchema
 
 Descriptions = dict[str, dict[str, str]]
@@ -65,9 +66,8 @@ def _foreign_keys(
 
 
 def _pragma(connection: sqlite3.Connection, pragma: str, table: str) -> list[Any]:
-    quoted = table.replace('"', '""')
     try:
-        return connection.execute(f'PRAGMA {pragma}("{quoted}")').fetchall()
+        return connection.execute(f"PRAGMA {pragma}({delimited(table)})").fetchall()
     except sqlite3.OperationalError:  # a view over something that does not exist
         return []
 

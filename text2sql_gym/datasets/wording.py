@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from text2sql_gym.sql_text import delimited
+
 _KEYWORDS = frozenset(
     "add all alter and as autoincrement between case cast check collate commit constraint create "
     "cross current_date current_time current_timestamp default deferrable delete distinct drop "
@@ -63,7 +65,7 @@ def identifier(name: str) -> str:
     """Return `name` as SQL, quoted only where it must be."""
     if _PLAIN.match(name) and not is_keyword(name):
         return name
-    return '"' + name.replace('"', '""') + '"'
+    return delimited(name)
 
 
 def literal(value: str | int | float) -> str:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from text2sql_gym.matching.perturb import Reference, Relation
+from text2sql_gym.sql_text import delimited
 from text2sql_gym.types import Row
 
 _SAMPLED = 1_000  # rows read of a table; a copy of a large database is a small one
@@ -33,21 +34,17 @@ def load(path: Path) -> tuple[list[str], dict[str, Relation]]:
     return [sql for _, _, sql in made], _linked(tables, declared)
 
 
-def quoted(name: str) -> str:
-    """Quote an identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 def _relation(connection: sqlite3.Connection, name: str) -> Relation:
-    info = connection.execute(f"PRAGMA table_info({quoted(name)})").fetchall()
+    info = connection.execute(f"PRAGMA table_info({delimited(name)})").fetchall()
     columns = tuple(column[1] for column in info)
     primary = sorted((column[5], place) for place, column in enumerate(info) if column[5])
     keys = [tuple(place for _, place in primary)]
-    for _, index, unique, *_ in connection.execute(f"PRAGMA index_list({quoted(name)})").fetchall():
-        parts = connection.execute(f"PRAGMA index_info({quoted(index)})").fetchall()
+    listed = connection.execute(f"PRAGMA index_list({delimited(name)})").fetchall()
+    for _, index, unique, *_ in listed:
+        parts = connection.execute(f"PRAGMA index_info({delimited(index)})").fetchall()
         if unique and all(part[2] in columns for part in parts):  # not an expression
             keys.append(tuple(columns.index(part[2]) for part in parts))
-    rows = _sample(connection, quoted(name), ", ".join(map(quoted, columns)))
+    rows = _sample(connection, delimited(name), ", ".join(map(delimited, columns)))
     types = tuple(column[2] for column in info)
     return Relation(name, columns, rows, tuple(dict.fromkeys(filter(None, keys))), types=types)
 
@@ -64,7 +61,7 @@ def _foreign_keys(
     connection: sqlite3.Connection, name: str, tables: dict[str, Relation]
 ) -> tuple[Reference, ...]:
     """Return the declared references whose columns exist on both sides."""
-    listed = connection.execute(f"PRAGMA foreign_key_list({quoted(name)})").fetchall()
+    listed = connection.execute(f"PRAGMA foreign_key_list({delimited(name)})").fetchall()
     references: list[Reference] = []
     for _, parts in itertools.groupby(sorted(listed, key=lambda part: part[:2]), lambda p: p[0]):
         rows = list(parts)

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from text2sql_gym.backends.sqlite_shared import at_last_close
 from text2sql_gym.matching.perturb import Database, grown, thinned
-from text2sql_gym.matching.relations import load, quoted
+from text2sql_gym.matching.relations import load
 from text2sql_gym.matching.witness import Literals, filled, planted, through_references
+from text2sql_gym.sql_text import delimited
 
 Copies = OrderedDict[tuple[object, ...], tuple[Path, ...]]
 Make = Callable[[Database], Iterator[Database]]
@@ -151,8 +152,8 @@ def _write(path: Path, statements: Sequence[str], database: Database) -> None:
         for statement in statements:
             connection.execute(statement)
         for table in database.values():
-            names = ", ".join(map(quoted, table.columns))
+            names = ", ".join(map(delimited, table.columns))
             marks = ", ".join("?" * len(table.columns))
-            insert = f"INSERT OR IGNORE INTO {quoted(table.name)} ({names}) VALUES ({marks})"
+            insert = f"INSERT OR IGNORE INTO {delimited(table.name)} ({names}) VALUES ({marks})"
             connection.executemany(insert, table.rows)
         connection.execute("COMMIT")

@@ -38,7 +38,7 @@ from text2sql_gym.protocols.wording import (
     tagged_result,
     where_to_look,
 )
-from text2sql_gym.sql_text import names
+from text2sql_gym.sql_text import delimited, names
 from text2sql_gym.tools import describe, summary
 from text2sql_gym.tools.propose_schema import parse_proposal
 from text2sql_gym.types import (
@@ -264,7 +264,9 @@ def _proposal(payload: str) -> str:
         kept.update(dict.fromkeys(name.lower() for name in columns.get(table, ())))
     if not found:
         raise malformed(_A_SCHEMA, "no table")
-    parts = (f"{_quoted(table)}({', '.join(map(_quoted, kept))})" for table, kept in found.items())
+    parts = (
+        f"{delimited(table)}({', '.join(map(delimited, kept))})" for table, kept in found.items()
+    )
     return "; ".join(parts)
 
 
@@ -275,7 +277,3 @@ def _written(proposal: str) -> str:
 
 def _texts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(text, str) for text in value)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
