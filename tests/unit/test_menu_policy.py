@@ -1,13 +1,14 @@
 """The network over menus, its rollouts and its trainer, on real menus of a toy database."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from flipped import Flipped
 from menu_shop import shop_menu, shop_tasks
 
-from agents.credit import ESTIMATORS, Track, assign
+from agents.credit import ESTIMATORS, assign
 from agents.losses import Objective
 from agents.menu_rollout import SIGNALS, MenuCollector, MenuStep
 from agents.menu_trainer import MenuTrainer, imitate, tensors
@@ -250,25 +251,6 @@ class TestTrainer:
         assert metrics["kl_old"] == pytest.approx(0.0, abs=1e-6)
         assert float(torch.from_numpy(credit_N) @ (new_N - old_N).double()) > 0
         network.load_state_dict(before)
-
-
-@dataclass(frozen=True)
-class Flipped:
-    """An estimator with the sign of its advantages wrong."""
-
-    right: object
-
-    def batch(self, groups):
-        return [
-            tuple(
-                Track(tuple(-a for a in track.advantages_GS), track.mask_GS, track.weight)
-                for track in credit
-            )
-            for credit in assign(self.right, groups)
-        ]
-
-    def __call__(self, group):
-        return self.batch([group])[0]
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,14 @@ The first turn is one token, which should be even; so is the second. Only both p
 """
 
 import copy
-from dataclasses import dataclass
 
 import pytest
 import torch
+from flipped import Flipped
 from rollout_records import attempt, group, step
 from test_trainer import PROMPT
 
-from agents.credit import ESTIMATORS, Track, assign
+from agents.credit import ESTIMATORS
 from agents.learned import Fitting
 from agents.learned.language import LanguageSignals
 from agents.rollout import SIGNALS
@@ -23,25 +23,6 @@ CLOSED_FORM = [name for name in ESTIMATORS if set(ESTIMATORS[name].needs) <= GIV
 LEARNED = ["gae", "spa"]
 GOAL = {"spa": 0.4}
 """what is reached at least, where it is not 0.9: progress has to be told from outcomes first"""
-
-
-@dataclass(frozen=True)
-class Flipped:
-    """An estimator with the sign of its advantages wrong."""
-
-    right: object
-
-    def batch(self, groups):
-        return [
-            tuple(
-                Track(tuple(-a for a in track.advantages_GS), track.mask_GS, track.weight)
-                for track in credit
-            )
-            for credit in assign(self.right, groups)
-        ]
-
-    def __call__(self, group):
-        return self.batch([group])[0]
 
 
 @torch.no_grad()
