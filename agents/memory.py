@@ -32,10 +32,9 @@ def trim(kept: int = _KEPT) -> bool:
 
     Does nothing where the C library is not glibc 2.33 or later.
     """
-    library = _glibc()
-    if library is None or library.mallinfo2().fordblks <= kept:
+    if free_bytes() <= kept:
         return False
-    library.malloc_trim(0)
+    _glibc().malloc_trim(0)
     return True
 
 

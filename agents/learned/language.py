@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from agents.batch import token_rows
+from agents.batch import Batch, token_rows
 from agents.credit.base import Estimator
 from agents.learned.base import Example, Fitting, Float32, StepFeatures
 from agents.learned.prover import Prover
@@ -109,9 +109,9 @@ class LanguageSignals:
 
 
 @torch.no_grad()
-def hidden_states(model: PreTrainedModel, attempts: Sequence[Trajectory]) -> Tensor:
-    """Return the last hidden state at every token of the attempts' rows, (B, T, D), fp32."""
-    ids_BT = token_rows(attempts).token_ids_BT.to(model.device)
+def hidden_states(model: PreTrainedModel, rows: Batch) -> Tensor:
+    """Return the last hidden state at every token of the rows, (B, T, D), fp32."""
+    ids_BT = rows.token_ids_BT.to(model.device)
     hidden_BTD = model.get_decoder()(input_ids=ids_BT, use_cache=False).last_hidden_state
     return hidden_BTD.float().cpu()  # type: ignore[no-any-return]
 
@@ -126,7 +126,7 @@ def hidden_features(model: PreTrainedModel, attempts: Sequence[Trajectory]) -> l
     The hidden states are those of the policy of the moment, so a model over them has to keep up
     with it. An attempt of one row in memory costs B x T x D numbers: pass a group at a time.
     """
-    hidden_BTD = hidden_states(model, attempts)
+    hidden_BTD = hidden_states(model, token_rows(attempts))
     return [_features(x_TD, a) for x_TD, a in zip(hidden_BTD, attempts, strict=True)]
 
 
@@ -144,7 +144,7 @@ def example_of(model: PreTrainedModel | None, group: Group) -> Example:
 def example_by_token(model: PreTrainedModel, group: Group) -> Example:
     """The same with every sampled token as a step: its features are the hidden state before it."""
     rows = token_rows(group.attempts)
-    hidden_BTD = hidden_states(model, group.attempts)
+    hidden_BTD = hidden_states(model, rows)
     features = []
     for hidden_TD, mask_T in zip(hidden_BTD, rows.mask_BT, strict=True):
         before_TD = hidden_TD[torch.nonzero(mask_T)[:, 0] - 1].numpy()

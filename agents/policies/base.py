@@ -63,6 +63,14 @@ def end_tokens(model: PreTrainedModel) -> list[int]:
     return ends if isinstance(ends, list) else [] if ends is None else [ends]
 
 
+def head_size(model: PreTrainedModel) -> int:
+    """Numbers that an attention head keeps of a token, as key and again as value."""
+    config = model.config.get_text_config()
+    return int(
+        getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    )
+
+
 def check_prompt(prompt_ids: Sequence[int], context: int) -> None:
     """Raise ValueError for a prompt that is empty or leaves no room in the context."""
     if not 0 < len(prompt_ids) < context:

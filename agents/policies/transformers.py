@@ -19,7 +19,7 @@ import torch
 from transformers import PreTrainedModel
 
 from agents.chat import Chat
-from agents.policies.base import Sampling, check_group, check_prompt, end_tokens
+from agents.policies.base import Sampling, check_group, check_prompt, end_tokens, head_size
 from agents.policies.decoding import one_token_a_row
 from agents.types import Completion
 
@@ -33,8 +33,7 @@ class _Rows:
     def __init__(self, model: PreTrainedModel, rows: int, context: int) -> None:
         config = model.config.get_text_config()
         heads = config.num_key_value_heads
-        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        shape = (config.num_hidden_layers, rows, heads, context, size)
+        shape = (config.num_hidden_layers, rows, heads, context, head_size(model))
         self.keys = torch.zeros(shape, dtype=model.dtype, device=model.device)
         self.values = torch.zeros(shape, dtype=model.dtype, device=model.device)
         self.rows: slice | torch.Tensor = slice(0, 0)

@@ -29,6 +29,7 @@ from agents.policies.base import (
     check_group,
     check_prompt,
     end_tokens,
+    head_size,
 )
 from agents.pretrained import merged_weights
 from agents.types import Completion
@@ -302,10 +303,9 @@ def _vllm() -> Any:
 def _cache_bytes(model: PreTrainedModel, rows: int, context: int, dtype: torch.dtype) -> int:
     """Memory of keys and values for `rows` episodes of `context` tokens, in whole blocks."""
     config = model.config.get_text_config()
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    token = 2 * config.num_hidden_layers * config.num_key_value_heads * size * dtype.itemsize
+    numbers = 2 * config.num_hidden_layers * config.num_key_value_heads * head_size(model)
     blocks = rows * -(-context // _BLOCK) + 1
-    return int(blocks * _BLOCK * token)
+    return int(blocks * _BLOCK * numbers * dtype.itemsize)
 
 
 def _seed(sequence_seed: int, turn: int) -> int:

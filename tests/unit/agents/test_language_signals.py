@@ -193,7 +193,7 @@ class TestTokens:
     def test_the_features_of_a_token_are_the_hidden_state_before_it(self, model):
         made = example_by_token(model, group(TWO_TURNS, ONE_TURN))
         first, second = made.features_G
-        hidden_BTD = hidden_states(model, [TWO_TURNS, ONE_TURN]).numpy()
+        hidden_BTD = hidden_states(model, token_rows([TWO_TURNS, ONE_TURN])).numpy()
         np.testing.assert_array_equal(first.before_SF, hidden_BTD[0, [1, 2, 4, 5, 6]])
         np.testing.assert_array_equal(second.before_SF, hidden_BTD[1, [0]])
         assert made.signals.steps_G == (5, 1)
