@@ -137,7 +137,8 @@ Papers claim what they claim of large language models on their own benchmarks. H
 trains another policy on another task: a network of a few thousand weights that chooses from menus
 (tier *menu*), or a small language model (tier *lm*). So a verdict says whether a claim carries over
 to these tasks; none refutes a paper. Several formulas are reconstructions; the docstrings on the
-[estimators' pages](credit/finestep.md) say which.
+[estimators' pages](credit/finestep.md) say which. In the tier *lm* FineStep is paid by the scheme
+`finestep_values`, which adds a term of ours to the reconstruction: a look at stored values.
 
 The difference is that of the first variant over the second, run by run: runs of a seed share warm
 start, tasks and episodes. Given are its interquartile mean over seeds and a 95 % interval
