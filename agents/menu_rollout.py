@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from agents.credit.base import FloatArray
+from agents.learned.gold import proposal_signals
 from agents.policies.menu import Choice, Chooser
 from agents.rollout import record_step
 from agents.types import Completion, Ended, Group, Step, Trajectory
 from text2sql_gym.rewards.schema_linking import SchemaItems, schema_score
-from text2sql_gym.types import EXECUTED
 from text2sql_gym.wrappers.action_menu import ActionMenu
-from text2sql_gym.wrappers.menu import FEATURES, Menu, Schematic
+from text2sql_gym.wrappers.menu import FEATURES, Menu
 
 SIGNALS = frozenset({
     "outcome", "process", "states", "trees", "tokens", "information_gain", "greedy", "grounding",
@@ -156,15 +157,30 @@ class MenuCollector:
     def _finished(self, attempt: _Attempt) -> Trajectory:
         info = attempt.info
         gains = [*np.diff(attempt.chances), 0.0]
-        schema = _schema_signals(attempt.steps, attempt.env.menu, self._schema_mode)
+        schema = self._schema_signals(attempt.steps, attempt.env.menu)
         steps = tuple(
-            replace(step, signals={**step.signals, "information_gain": float(gain), **more})
-            for step, gain, more in zip(attempt.steps, gains, schema, strict=True)
+            replace(step, signals={
+                **step.signals,
+                "information_gain": float(gain),
+                "schema_reward": float(reward),
+                "schema_phase": float(phase),
+            })
+            for step, gain, reward, phase in zip(attempt.steps, gains, *schema, strict=True)
         )
         assert attempt.ended is not None, "only attempts that have ended are finished"
         return Trajectory(
             info["task_id"], info["difficulty"], steps, attempt.ended, info["outcome"]
         )
+
+    def _schema_signals(self, steps: Sequence[Step], menu: Menu) -> tuple[FloatArray, FloatArray]:
+        """Proposals are scored against what the engine says that the gold query reads."""
+
+        def score(step: Step) -> float:
+            proposed = menu.action(menu.by_turn[step.completion.text]).schema
+            gold = SchemaItems.of_pairs(menu.reads)
+            return schema_score(SchemaItems.of_pairs(proposed), gold, self._schema_mode)
+
+        return proposal_signals(steps, score)
 
     def _add_greedy(
         self,
@@ -197,27 +213,3 @@ def _choose(network: Chooser, running: Sequence[_Attempt], sampled: bool) -> Cho
         [a.forced[a.turn] if a.turn < len(a.forced) else -1 for a in running], dtype=np.int64
     )
     return network.choose(features_NAF, right_N, uniform_N if sampled else None, forced_N)
-
-
-def _schema_signals(
-    steps: Sequence[Step], menu: Menu, mode: str
-) -> list[dict[str, float]]:
-    """The score of the last proposal on its step, and which steps led up to it."""
-    proposed = [
-        place
-        for place, step in enumerate(steps)
-        if step.tool == "propose_schema" and step.call_outcome in EXECUTED
-    ]
-    last = max(proposed, default=-1)
-    rows = [{"schema_reward": 0.0, "schema_phase": float(t <= last)} for t in range(len(steps))]
-    if last >= 0:
-        schema = menu.action(menu.by_turn[steps[last].completion.text]).schema
-        rows[last]["schema_reward"] = schema_score(_items(schema), _items(menu.reads), mode)
-    return rows
-
-
-def _items(pairs: Schematic) -> SchemaItems:
-    columns: dict[str, list[str]] = {table: [] for table, _ in pairs}
-    for table, column in pairs:
-        columns[table] += [column] if column else []
-    return SchemaItems.of(columns, columns)

@@ -17,7 +17,7 @@ from text2sql_gym.turns import Answer, Turns
 from text2sql_gym.types import EXECUTED
 
 SIGNALS = frozenset({"outcome", "process", "tokens", "states", "grounding"})
-"""What rollouts of language models can tell estimators of, by the names in their `needs`."""
+"""What every rollout of a language model can tell estimators of, by the names in their `needs`."""
 
 
 @dataclass(frozen=True)
@@ -28,20 +28,25 @@ class Place:
     token_ids: tuple[int, ...]
 
 
+def histories(attempt: Trajectory) -> tuple[tuple[int, ...], ...]:
+    """All tokens before every turn of an attempt."""
+    found: list[tuple[int, ...]] = []
+    ids: tuple[int, ...] = ()
+    for step in attempt.steps:
+        found.append((*ids, *step.context_ids))
+        ids = (*found[-1], *step.completion.token_ids)
+    return tuple(found)
+
+
 def places_of(attempt: Trajectory) -> tuple[Place, ...]:
     """The place before every turn of an attempt.
 
     Raises ValueError for an attempt of which nobody kept the states of the environment.
     """
-    places: list[Place] = []
-    ids: tuple[int, ...] = ()
-    for step in attempt.steps:
-        if not step.before:
-            raise ValueError("the attempt has no states to go back to")
-        ids = (*ids, *step.context_ids)
-        places.append(Place(step.before, ids))
-        ids = (*ids, *step.completion.token_ids)
-    return tuple(places)
+    if not all(step.before for step in attempt.steps):
+        raise ValueError("the attempt has no states to go back to")
+    pairs = zip(attempt.steps, histories(attempt), strict=True)
+    return tuple(Place(step.before, ids) for step, ids in pairs)
 
 
 @dataclass
@@ -61,9 +66,9 @@ class Collector:
     Turns that are complete are stepped and extended while the other episodes go on generating, so
     none waits for another; of turns that are complete at once, the statements run side by side. The
     result depends on `seed` and the policy, not on the order in which episodes or statements end:
-    the policy gets the answers in the order in which it gave the turns. `watch` has the seconds
-    that the last call of `collect` spent in generation (the policy), sql (the environment: prompts,
-    statements, judging) and encode (texts to tokens).
+    the policy gets the answers in the order in which it gave the turns. `watch` sums the seconds
+    spent in generation (the policy), sql (the environment: prompts, statements, judging) and encode
+    (texts to tokens); who wants those of some calls puts a new one there before them.
     """
 
     def __init__(self, make_env: Callable[[], Text2SQLEnv], chat: Chat, *, rows: int) -> None:
@@ -99,13 +104,19 @@ class Collector:
         return [Group(name, found) for name, found in zip(task_ids, ended, strict=True)]
 
     def go_on(
-        self, policy: Policy, places: Sequence[Place], group_size: int, seed: int
+        self,
+        policy: Policy,
+        places: Sequence[Place],
+        group_size: int,
+        seed: int,
+        on_done: Callable[[], None] = lambda: None,
     ) -> list[tuple[Trajectory, ...]]:
         """Finish `group_size` attempts from each place; their steps are those from there on.
 
-        Raises like `collect`, and `StateError` when the environment cannot be put back.
+        `on_done` is called after every one. Raises like `collect`, and `StateError` when the
+        environment cannot be put back.
         """
-        return self._play(policy, places, group_size, seed, lambda: None)
+        return self._play(policy, places, group_size, seed, on_done)
 
     def _play(
         self,
@@ -118,7 +129,7 @@ class Collector:
         """Attempts from the beginning of a task, by its id, or from a place."""
         if group_size > self._rows:
             raise ValueError(f"group_size {group_size} exceeds the policy's {self._rows} rows")
-        self._idle, self.watch = list(self._envs), Stopwatch()
+        self._idle = list(self._envs)
         waiting = deque(enumerate(starts))
         running: dict[int, _Attempt] = {}
         ended: dict[int, list[tuple[int, Trajectory]]] = {}

@@ -27,6 +27,7 @@ from agents.credit import ESTIMATORS
 from agents.policies.base import Sampling
 from agents.policies.samplers import SAMPLERS
 from agents.rollout import Collector
+from agents.stopwatch import Stopwatch
 from agents.trainer import Optimization, Trainer
 from experiments.bench_workload import WORKLOADS, Workload, make_env, tasks_of
 
@@ -71,7 +72,7 @@ def ours(name: str, workload: Workload, folder: Path) -> Step:
     def step() -> dict[str, float]:
         place = next(places)
         ids = [tasks[(place + n) % len(tasks)].task_id for n in range(workload.prompts)]
-        begin = perf_counter()
+        begin, collector.watch = perf_counter(), Stopwatch()
         policy = sampler.policy(Sampling(workload.tokens))
         synced = perf_counter() - begin
         groups = collector.collect(policy, ids, workload.group, place)

@@ -13,7 +13,7 @@ import torch
 
 from agents import precision
 from agents.credit import ESTIMATORS, Estimator, FineStep
-from agents.learned import LEARNED, Fitting
+from agents.learned import Fitting
 from agents.learned.signals import needs_of
 from agents.loggers import LOGGERS
 from agents.losses import CORRECTIONS, KL, Bounds, Objective
@@ -21,15 +21,15 @@ from agents.overlong import Overlong
 from agents.policies.samplers import SAMPLERS
 from agents.presets import PRESETS
 from agents.pretrained import Lora
-from agents.rollout import SIGNALS
 from agents.trainer import Optimization
 from agents.warmstart import Imitation
 from experiments.flags import option
-from experiments.methods import of_preset, read_options
+from experiments.methods import check_needs, of_preset, read_options
 from text2sql_gym.datasets import DATASETS
 from text2sql_gym.protocols import PROTOCOLS
 from text2sql_gym.registry import lookup
 from text2sql_gym.rewards import SCHEMES
+from text2sql_gym.rewards.schema_linking import MODES
 
 PRETRAINED: dict[str, Any] = {
     "warm_steps": 0,
@@ -132,6 +132,7 @@ class Config:
     unit: str = option("turn", "gae, reinforce_pp: what time is counted in, turn or token")
     rollouts: int = option(8, "pav, reward_sql: episodes played to their end from every state")
     best_of: int = option(4, "pav: the prover is the best of so many of them")
+    schema_mode: str = option("total_match", "dual_track: how proposed schemas are scored")
     signal_steps: int = option(60, "gae, spa, reward_sql: steps of their model per update")
     signal_rate: float = option(1e-3, "their learning rate")
     updates: int = option(40, "updates of the policy")
@@ -191,12 +192,9 @@ class Config:
     def _check_credit(self) -> None:
         """Refuses an estimator that cannot be used now, not after the warm start."""
         estimator = self.build_estimator()
-        needs = set(needs_of(estimator))
-        if missing := sorted(needs - SIGNALS - set(LEARNED)):
-            raise ValueError(
-                f"estimator: {self.estimator} needs {', '.join(missing)}, which episodes of "
-                "language models do not give"
-            )
+        needs = frozenset(needs_of(estimator))
+        check_needs(self.estimator, needs, self.protocol, self.group_size)
+        lookup(MODES, self.schema_mode, "schema score")
         if self.unit not in ("turn", "token"):
             raise ValueError(f"unit: expected turn or token, got {self.unit!r}")
         by_time = getattr(estimator, "granularity", "") == "step" and needs <= {"outcome", "values"}

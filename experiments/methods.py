@@ -1,12 +1,15 @@
-"""How a method is named on the command line: a preset as flags, options of an estimator as text."""
+"""How a method is named on the command line, and whether attempts give what it asks for."""
 
 from __future__ import annotations
 
 import ast
 from typing import Any
 
+from agents.learned.gold import PROPOSALS
+from agents.learned.language import SIGNALS
 from agents.losses import CORRECTIONS
 from agents.presets import PRESETS
+from text2sql_gym.protocols import PROTOCOLS
 
 
 def of_preset(name: str) -> dict[str, Any]:
@@ -44,3 +47,20 @@ def read_options(text: str) -> dict[str, Any]:
         except (ValueError, SyntaxError):
             options[name] = value
     return options
+
+
+def check_needs(estimator: str, needs: frozenset[str], protocol: str, group_size: int) -> None:
+    """Raise ValueError for an estimator that attempts in a protocol cannot serve."""
+    if missing := sorted(needs - SIGNALS):
+        raise ValueError(
+            f"estimator: {estimator} needs {', '.join(missing)}, which episodes of language "
+            "models do not give"
+        )
+    proposing = [name for name, build in PROTOCOLS.items() if "propose_schema" in build().tools]
+    if needs & PROPOSALS and protocol not in proposing:
+        raise ValueError(
+            f"estimator: {estimator} credits proposed schemas, and in the protocol {protocol} none "
+            f"are proposed; with a pretrained --model there is --protocol {' or '.join(proposing)}"
+        )
+    if "trees" in needs and group_size % 2:
+        raise ValueError(f"group_size: the attempts of {estimator} branch in pairs; expected even")

@@ -17,7 +17,10 @@ from agents import checkpoint, pretrained
 from agents.chat import Chat
 from agents.credit import Estimator
 from agents.demonstrations import demonstrate, texts
+from agents.learned.gold import GOLD, GoldSignals
 from agents.learned.language import EpisodeContinuations, LanguageSignals
+from agents.learned.rollouts import collect_for
+from agents.learned.signals import needs_of
 from agents.loggers import MetricsLogger, open_loggers
 from agents.metrics import MetricsFile
 from agents.policies.base import Policy, Sampler, Sampling
@@ -27,6 +30,7 @@ from agents.reference import Penalty, adapter_off, frozen
 from agents.refill import Filled, refill
 from agents.rollout import Collector
 from agents.tiny import SQL_SCAFFOLD, tiny_qwen3, train_tokenizer
+from agents.stopwatch import Stopwatch
 from agents.types import Group, Trajectory
 from agents.warmstart import epochs
 from experiments.config import Config
@@ -178,13 +182,15 @@ class Run:
     def collect(self, update: int) -> Filled:
         """Sample the groups of one update; a function of the weights and the update's number."""
         config, needs = self.config, getattr(self.config.build_estimator(), "needs", ())
-        self.times = {}
-        return refill(
+        self._collector.watch = Stopwatch()
+        filled = refill(
             lambda round, wanted: self._round(update, round, wanted),
             config.tasks,
             config.rounds,
             process="process" in needs,
         )
+        self.times = self._collector.watch.metrics()
+        return filled
 
     def _round(self, update: int, round: int, wanted: int) -> list[Group]:
         """Sample groups at tasks of their own; every round has its own order of the tasks."""
@@ -194,12 +200,16 @@ class Run:
         seed = (config.seed << 20) + update
         if round:
             seed = int(np.random.SeedSequence((config.seed, update, round)).generate_state(1)[0])
-        groups = self._collector.collect(
-            self.policy(config.temperature), ids, config.group_size, seed, self.let_through
+        return collect_for(
+            getattr(config.build_estimator(), "needs", ()),
+            self._collector,
+            self.policy,
+            config.temperature,
+            ids,
+            config.group_size,
+            seed,
+            self.let_through,
         )
-        for name, seconds in self._collector.watch.metrics().items():
-            self.times[name] = self.times.get(name, 0.0) + seconds
-        return groups
 
     def policy(self, temperature: float) -> Policy:
         """The model as it is now, sampling at a temperature."""
@@ -225,17 +235,24 @@ class Run:
         return Penalty(frozen(model), config.kl, config.kl_estimator)
 
     def signals(self, estimator: Estimator) -> LanguageSignals:
-        """What gives an estimator the signals that are learned on the way, if it asks for any."""
+        """What gives an estimator the signals that rollouts alone do not, if it asks for any."""
         config = self.config
         continuations = EpisodeContinuations(
             self._collector, lambda: self.policy(config.temperature), config.seed
         )
+        golds = None
+        if needs := GOLD & set(needs_of(estimator)):
+            golds = GoldSignals(
+                needs, self.model, self.chat, self._train_env,
+                schema_mode=config.schema_mode, token_budget=config.token_budget,
+            )
         return LanguageSignals.for_estimator(
             estimator,
             self.model,
             continuations,
             config.fitting,
             by_token=config.unit == "token",
+            golds=golds,
             rollouts=config.rollouts,
             best_of=config.best_of,
         )

@@ -16,12 +16,18 @@ from transformers import PreTrainedModel
 from agents.batch import Batch, token_rows
 from agents.credit.base import Estimator
 from agents.learned.base import Example, Fitting, Float32, StepFeatures
+from agents.learned.gold import GOLD, GoldSignals
 from agents.learned.prover import Prover
-from agents.learned.signals import LearnedSignals
+from agents.learned.rollouts import ROLLED
+from agents.learned.signals import LEARNED, LearnedSignals, needs_of
 from agents.policies.base import Policy
+from agents.rollout import SIGNALS as OF_EVERY_ROLLOUT
 from agents.rollout import Collector, Place, places_of
 from agents.types import Group, Trajectory
 from text2sql_gym.types import CallOutcome, EpisodeOutcome
+
+SIGNALS = OF_EVERY_ROLLOUT | ROLLED | GOLD | frozenset(LEARNED)
+"""All that estimators can be told of a language model's attempts, by the names in their `needs`."""
 
 _OUTCOMES = tuple(CallOutcome)
 _SALT = 0x5EED
@@ -49,9 +55,10 @@ class EpisodeContinuations:
 
 
 class LanguageSignals:
-    """Adds the learned signals that an estimator needs to groups of a language model's attempts.
+    """Adds the signals that an estimator needs to groups of a language model's attempts.
 
-    `models` learn batch by batch (`LearnedSignals`). With `by_token` a critic gives the value of
+    `golds` gives those that are told from gold queries; `models` learn batch by batch
+    (`LearnedSignals`). With `by_token` a critic gives the value of
     every sampled token, before it: token-level PPO.
 
     The features are the policy's hidden states, without a gradient into the policy: a value head
@@ -60,11 +67,17 @@ class LanguageSignals:
     """
 
     def __init__(
-        self, model: PreTrainedModel, models: LearnedSignals, *, by_token: bool = False
+        self,
+        model: PreTrainedModel,
+        models: LearnedSignals,
+        *,
+        by_token: bool = False,
+        golds: GoldSignals | None = None,
     ) -> None:
         if by_token and any(name != "values" for m in models.models for name in m.gives):
             raise ValueError("by token there are values of a critic alone")
         self._model, self.models, self._by_token = model, models, by_token
+        self._golds = golds
 
     @classmethod
     def for_estimator(
@@ -75,17 +88,23 @@ class LanguageSignals:
         fitting: Fitting = Fitting(),
         *,
         by_token: bool = False,
+        golds: GoldSignals | None = None,
         **rollouts: int,
     ) -> LanguageSignals:
         """The models of all learned signals among the estimator's needs.
 
-        `rollouts` are the options of `LearnedSignals.for_estimator`.
+        `rollouts` are the options of `LearnedSignals.for_estimator`. Raises ValueError when the
+        estimator needs `golds` and there are none.
         """
+        if golds is None and (untold := sorted(GOLD & set(needs_of(estimator)))):
+            raise ValueError(f"{type(estimator).__name__} needs golds to tell {', '.join(untold)}")
         models = LearnedSignals.for_estimator(estimator, continuations, fitting, **rollouts)
-        return cls(model, models, by_token=by_token)
+        return cls(model, models, by_token=by_token, golds=golds)
 
     def __call__(self, groups: Sequence[Group]) -> tuple[list[Group], dict[str, float]]:
         """Return the groups with their signals; then the models learn from them."""
+        if self._golds is not None:
+            groups = self._golds(groups)
         if not self.models.models:
             return list(groups), {}
         reads = any(not isinstance(one, Prover) for one in self.models.models)

@@ -31,7 +31,7 @@ class LearnedSignals:
     before it is asked about, since a model that knows nothing has nothing to say.
 
     Labels of the process reward model are made by `label_attempts` rollouts per step, for at most
-    `label_groups` groups of a batch.
+    `label_groups` groups of a batch; "label_rollouts" in the log counts those of all batches.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class LearnedSignals:
         self.models = tuple(models)
         self._continuations = continuations
         self._label_attempts, self._label_groups = label_attempts, label_groups
-        self._batches = 0
+        self._batches, self._label_rollouts = 0, 0
 
     @classmethod
     def for_estimator(
@@ -99,27 +99,32 @@ class LearnedSignals:
         """All that a resumed run needs."""
         return {
             "batches": self._batches,
+            "label_rollouts": self._label_rollouts,
             "models": [model.state_dict() for model in self.models],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of `state_dict`."""
-        self._batches = state["batches"]
+        self._batches, self._label_rollouts = state["batches"], state["label_rollouts"]
         for model, stored in zip(self.models, state["models"], strict=True):
             model.load_state_dict(stored)
 
     def _fit(self, model: SignalModel, examples: Sequence[Example]) -> dict[str, float]:
-        seen = self._labelled(examples) if isinstance(model, ProcessRewardModel) else examples
-        return model.fit(seen)
+        if not isinstance(model, ProcessRewardModel):
+            return model.fit(examples)
+        logged = model.fit(self._labelled(examples))
+        return logged | {"label_rollouts": float(self._label_rollouts)}
 
     def _labelled(self, examples: Sequence[Example]) -> Sequence[Example]:
         if all(example.labels_GS for example in examples):
             return examples
         assert self._continuations is not None
         first = self._batches * self._label_groups % len(examples)
-        turned = [*examples[first:], *examples[:first]]
+        turned = [*examples[first:], *examples[:first]][: self._label_groups]
+        states = [{state for row in example.restore_GS for state in row} for example in turned]
+        self._label_rollouts += self._label_attempts * sum(map(len, states))
         return labelled(
-            turned[: self._label_groups],
+            turned,
             self._continuations,
             attempts=self._label_attempts,
             seed=self._batches * len(examples),

@@ -22,9 +22,9 @@ from typing import IO, Any
 import numpy as np
 
 from agents import checkpoint
-from agents.learned import LEARNED
+from agents.learned import language
+from agents.learned.gold import PROPOSALS
 from agents.metrics import MetricsFile
-from agents.rollout import SIGNALS
 from experiments.config import Config
 from experiments.credit_benchmark.variants import Spec
 from experiments.evaluation import Evaluation
@@ -32,7 +32,9 @@ from experiments.run import WARM_START
 
 SCRIPT = Path(__file__).resolve().parents[1] / "train_finestep.py"
 MEASURES = ("ex", "calls", "redundant_calls", "error_calls")
+SIGNALS = language.SIGNALS - PROPOSALS  # the small model's protocol has no proposals
 _OPTIONS = ("norm", "lam", "gamma", "alpha")  # of finestep, which the script has flags for
+_PROVER = {"attempts": "rollouts", "best_of": "best_of"}
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def run(spec: Spec, folder: Path) -> dict[str, Any]:
         "before": _final(before),
         "final": _final(after),
         "area": round(float(area), 4),
-        "extra_episodes": 0,
+        "extra_episodes": extra_episodes(spec, updates),
         "seconds": round(time.perf_counter() - begin, 2),
         "cpu_seconds": round(spent, 2),
     }
@@ -103,16 +105,15 @@ def run(spec: Spec, folder: Path) -> dict[str, Any]:
 def flags_of(spec: Spec) -> dict[str, Any]:
     """The script's flags for a run; checked by building its `Config`."""
     variant = spec.variant
-    if missing := sorted(set(variant.needs) - SIGNALS - set(LEARNED)):
-        raise ValueError(f"{variant.name}: the lm tier has no signal {', '.join(missing)}")
     if other := sorted(set(variant.options) - set(_OPTIONS)):
         raise ValueError(f"{variant.name}: the lm tier has no flag for {', '.join(other)}")
     if variant.options and variant.estimator != "finestep":
         raise ValueError(f"{variant.name}: the lm tier has options of finestep only")
     if not isinstance(variant.rewards, str):
         raise ValueError(f"{variant.name}: the lm tier has reward schemes by name only")
-    what = {"estimator": variant.estimator, "rewards": variant.rewards}
-    flags = {**spec.settings["train"], **variant.options, **what}
+    what = {name: getattr(variant, name) for name in ("estimator", "rewards", "schema_mode")}
+    prover = {_PROVER[name]: value for name, value in variant.prover.items()}
+    flags = {**spec.settings["train"], **variant.options, **prover, **what}
     flags |= {"rate": spec.rate, "seed": spec.seed}
     Config(**flags)
     return flags
@@ -126,6 +127,15 @@ def warm_start(flags: Mapping[str, Any], folder: Path) -> Path:
         if checkpoint.latest(place / WARM_START) is None:
             _finish(place, {**flags, "updates": 0, "eval_tasks": 0})
     return place
+
+
+def extra_episodes(spec: Spec, updates: Sequence[Mapping[str, Any]]) -> int:
+    """Episodes besides those that are credited: greedy ones, and rollouts from the middle."""
+    greedy = "greedy" in spec.variant.needs
+    rolled = ("prover_rollouts", "label_rollouts")  # counted over the run so far
+    return sum(int(row["groups_sampled"]) for row in updates if greedy) + sum(
+        int(updates[-1].get(name, 0)) for name in rolled if updates
+    )
 
 
 def _finish(place: Path, flags: Mapping[str, Any]) -> float:

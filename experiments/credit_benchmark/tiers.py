@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agents import menu_rollout, rollout
+from agents import menu_rollout
 from agents.learned.signals import LEARNED
 from experiments.credit_benchmark import lm_tier, menu_tier
 from experiments.credit_benchmark.menu_tier import MenuSettings
@@ -31,5 +31,5 @@ TIERS: dict[str, Tier] = {
         MenuSettings().as_dict(),
         menu_rollout.SIGNALS | frozenset(LEARNED),
     ),
-    "lm": Tier(lm_tier.run, lm_tier.FULL.as_dict(), lm_tier.QUICK.as_dict(), rollout.SIGNALS),
+    "lm": Tier(lm_tier.run, lm_tier.FULL.as_dict(), lm_tier.QUICK.as_dict(), lm_tier.SIGNALS),
 }

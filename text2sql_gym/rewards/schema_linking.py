@@ -32,6 +32,14 @@ class SchemaItems:
             frozenset((table.lower(), column.lower()) for table, column in pairs),
         )
 
+    @classmethod
+    def of_pairs(cls, pairs: Iterable[tuple[str, str]]) -> SchemaItems:
+        """Fold case of (table, column) pairs; (table, "") is a table without a column."""
+        folded = {(table.lower(), column.lower()) for table, column in pairs}
+        return cls(
+            frozenset(table for table, _ in folded), frozenset(pair for pair in folded if pair[1])
+        )
+
 
 @dataclass(frozen=True)
 class Overlap:

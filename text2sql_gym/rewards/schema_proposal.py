@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from text2sql_gym.errors import ToolError
 from text2sql_gym.registry import lookup
 from text2sql_gym.rewards.schema_linking import MODES, SchemaItems, schema_score
-from text2sql_gym.rewards.statements import named_by
+from text2sql_gym.rewards.statements import named_in
 from text2sql_gym.tools.propose_schema import parse_proposal
-from text2sql_gym.types import CallOutcome, EpisodeOutcome, Transition, Turn
+from text2sql_gym.types import CallOutcome, EpisodeOutcome, Schema, Task, Transition, Turn
 
 
 @dataclass(frozen=True)
@@ -52,28 +52,23 @@ class SchemaProposal:
 
     def _score(self, turn: Turn, transition: Transition) -> float | None:
         """The score of the turn's proposal; None where it proposes nothing."""
-        items = _proposed(turn)
-        if items is None:
+        accepted = turn.result.outcome in (CallOutcome.OK, CallOutcome.DUPLICATE)
+        if turn.call is None or turn.call.tool != "propose_schema" or not accepted:
             return None
-        golds = (_needed(transition, sql) for sql in transition.task.gold_sql)
-        return max((schema_score(items, gold, self.mode) for gold in golds if gold), default=0.0)
+        proposal = turn.call.arguments.get("schema", "")
+        try:
+            return proposal_score(proposal, transition.task, transition.schema, self.mode)
+        except ToolError:
+            return None
 
 
-def _proposed(turn: Turn) -> SchemaItems | None:
-    accepted = turn.result.outcome in (CallOutcome.OK, CallOutcome.DUPLICATE)
-    if turn.call is None or turn.call.tool != "propose_schema" or not accepted:
-        return None
-    try:
-        proposal = parse_proposal(turn.call.arguments.get("schema", ""))
-    except ToolError:
-        return None
-    return SchemaItems.of(proposal, proposal)
+def proposal_score(proposal: str, task: Task, schema: Schema, mode: str = "total_match") -> float:
+    """The best `schema_score` of a proposal over what the texts of the gold queries name.
 
-
-def _needed(transition: Transition, gold_sql: str) -> SchemaItems | None:
-    """What a proposal has to hold; None for a gold query that names no table."""
-    named = named_by(transition, gold_sql)
-    columns: dict[str, list[str]] = {table: [] for table, _ in named}
-    for table, column in named:
-        columns[table] += [column] if column else []
-    return SchemaItems.of(columns, columns) if named else None
+    0 where no gold query names a table. Raises `ToolError` for a text that is no proposal.
+    """
+    proposed = parse_proposal(proposal)
+    items = SchemaItems.of(proposed, proposed)
+    named = (named_in(schema, sql, task.database) for sql in task.gold_sql)
+    golds = [SchemaItems.of_pairs(pairs) for pairs in named if pairs]
+    return max((schema_score(items, gold, mode) for gold in golds), default=0.0)

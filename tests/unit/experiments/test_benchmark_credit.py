@@ -370,8 +370,10 @@ class TestLanguageModels:
             "finestep", 0.25, 3, 1e-3,
         )
         assert lm_tier.flags_of(lm("grpo", rewards="outcome"))["rewards"] == "outcome"
+        flags = lm_tier.flags_of(lm("pav", prover={"attempts": 6, "best_of": 2}))
+        assert (flags["rollouts"], flags["best_of"]) == (6, 2)
         for wrong, message in (
-            (lm("igpo"), "no signal information_gain"),
+            (lm("dual_track"), "finestep none are proposed.* --protocol trust_sql"),
             (lm("gigpo", options={"omega": 2.0}), "no flag for omega"),
             (lm("finestep", rewards={"outcome": {}, "process": {}}), "schemes by name only"),
         ):
@@ -381,7 +383,18 @@ class TestLanguageModels:
     def test_every_estimator_of_its_default_study_is_accepted(self):
         for name in fitting(lm_tier.SIGNALS):
             lm_tier.flags_of(Spec("lm", Variant(name, name), 1e-3, 0, lm_tier.FULL.as_dict()))
-        assert {"finestep", "grpo", "gigpo"} <= set(fitting(lm_tier.SIGNALS))
+        assert set(ESTIMATORS) - set(fitting(lm_tier.SIGNALS)) == {"dual_track"}
+
+    def test_episodes_that_are_not_credited_are_counted(self):
+        def extra(name, *updates):
+            spec = Spec("lm", Variant(name, name), 1e-3, 0, lm_tier.QUICK.as_dict())
+            return lm_tier.extra_episodes(spec, updates)
+
+        rows = [{"groups_sampled": 4, "prover_rollouts": 16.0, "label_rollouts": 8.0},
+                {"groups_sampled": 5, "prover_rollouts": 30.0, "label_rollouts": 8.0}]
+        plain = [{"groups_sampled": 4}, {"groups_sampled": 5}]
+        assert extra("grpo", *plain) == 0 and extra("remax", *plain) == 9
+        assert extra("pav", *rows) == 38 and extra("remax") == 0
 
     @pytest.mark.slow
     def test_a_run_shares_the_warm_start_and_gives_a_row_like_the_menu(self, databases, tmp_path):

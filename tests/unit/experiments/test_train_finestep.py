@@ -186,6 +186,11 @@ METHODS = {
     "token level": "--preset ppo --unit token --estimator-options process_weight=1.0 "
     "--correction tis --minibatches 1",
     "progress": "--estimator spa --signal-steps 5",
+    "prover": "--estimator pav --rollouts 2 --best-of 1",
+    "process rewards": "--estimator reward_sql --signal-steps 5 --rollouts 2 --best-of 1",
+    "greedy": "--estimator remax --estimator-options process_weight=1.0",
+    "branches": "--estimator tree_grpo --estimator-options process_weight=1.0",
+    "information": "--estimator igpo",
 }
 
 

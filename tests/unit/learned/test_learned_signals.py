@@ -290,9 +290,11 @@ def test_labels_are_made_for_a_few_groups_of_a_batch_in_turn(seen, examples):
     learned = LearnedSignals(
         [ProcessRewardModel(QUICK)], walks, label_attempts=4, label_groups=2
     )
+    counted = []
     for batch in range(3):
-        learned(examples[:5])
+        counted.append(learned(examples[:5])[1]["label_rollouts"])
         assert len(walks.asked) == 2 * (batch + 1)
+    assert counted == [4 * sum(map(len, walks.asked[: 2 * n])) for n in (1, 2, 3)]
     starts = [frozenset(asked) for asked in walks.asked]
     wanted = [frozenset(s for row in e.restore_GS for s in row) for e in examples[:5]]
     assert starts == [wanted[place] for place in (0, 1, 2, 3, 4, 0)]
