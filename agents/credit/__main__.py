@@ -10,8 +10,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from agents.credit import ESTIMATORS, selection, tokens
-from agents.credit.base import SIGNALS
+from agents.credit.base import SIGNALS, assign, signals
 
 PAGE = Path(__file__).parent / "README.md"
 
@@ -40,23 +42,38 @@ one.
 ## Estimators
 
 `needs` names fields of `GroupSignals` (outcome, process, states, trees) and learned signals.
-"attempt": all steps of an attempt get the same number; "step": each its own. An estimator that
-compares over the batch looks beyond its own group.
+`takes` says what that costs beside one attempt: "groups" are several attempts at a task, without
+which there is nothing to learn from. "attempt": all steps of an attempt get the same number;
+"step": each its own. An estimator that compares over the batch looks beyond its own group.
 
-| name | what a step is credited with | needs | credit per | compares over | defaults | source |
-| --- | --- | --- | --- | --- | --- | --- |
+| name | a step is credited with | needs | takes | credit per | compares over | defaults | source |
+| --- | --- | --- | --- | --- | --- | --- | --- |
 """
+
+TAKES = {
+    "values": "a critic",
+    "greedy": "a greedy attempt per task",
+    "trees": "attempts that branch off others",
+    "information_gain": "a reading of the gold answer before every step",
+    "schema_reward": "a protocol with proposals",
+    "schema_phase": "a protocol with proposals",
+    "step_score": "a process reward model, and rollouts for its labels",
+    "progress": "a progress model",
+    "prover_before": "rollouts from every state",
+    "prover_after": "rollouts from every state",
+}
+"""What a signal takes that attempts do not have anyway."""
 
 
 def page() -> str:
     """Return the text of README.md."""
     rows = "".join(_row(name, estimator) for name, estimator in ESTIMATORS.items())
-    signals = "".join(f"| `{name}` | {meaning} |\n" for name, meaning in SIGNALS.items())
+    meanings = "".join(f"| `{name}` | {meaning} |\n" for name, meaning in SIGNALS.items())
     return (
         HEADER
         + rows
         + "\n## Learned signals\n\n| name | meaning |\n| --- | --- |\n"
-        + signals
+        + meanings
         + "\n## Token level (`agents.credit.tokens`)\n\n"
         + _functions(tokens)
         + "\n## Which groups to train on (`agents.credit.selection`)\n\n"
@@ -75,12 +92,23 @@ def _row(name: str, estimator: Any) -> str:
         f"[`{name}`](../../docs/credit/{name}.md)",
         summary,
         ", ".join(estimator.needs),
+        ", ".join(takes(estimator())) or "nothing else",
         estimator.granularity,
         over,
         defaults,
         f"{estimator.source}; [code]({file}.py)",
     ]
     return "| " + " | ".join(cells) + " |\n"
+
+
+def takes(estimator: Any) -> list[str]:
+    """What an estimator takes beside one attempt, in words."""
+    learned = {name: (np.array([0.5]),) for name in SIGNALS}
+    lone = [signals([paid], [[0.0]], states_GS=(("s",),), learned_GS=learned) for paid in (0, 1)]
+    credits = assign(estimator, lone)
+    silent = not any(row_S.any() for (*_, last) in credits for row_S in last.advantages_GS)
+    costs = [TAKES[need] for need in estimator.needs if need in TAKES]
+    return [*(["groups"] if silent else []), *dict.fromkeys(costs)]
 
 
 def _compared(needs: tuple[str, ...]) -> str:

@@ -23,6 +23,9 @@ class DrGrpo:
 
     Degenerate groups: equal scores, and so a single attempt, give exactly zero; a single one its
     raw score with ``singleton="raw"`` (verl).
+
+    Our choice: zero for a lone attempt, as the equation has it. The loss is set apart from the
+    credit, so the constant length is not part of it.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("outcome",)

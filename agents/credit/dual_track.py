@@ -39,6 +39,9 @@ class DualTrack:
     Degenerate groups: equal outcomes, or equal schema scores, have a term of exactly zero, and
     so has a single attempt. A group without a right answer has no schema term when `coupled`, as
     the paper intends.
+
+    Our choice: an attempt without a proposal has no schema phase; in the authors' code its phase
+    are the steps up to the last exploration. The other defaults are theirs.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("outcome", "schema_reward", "schema_phase")

@@ -47,8 +47,8 @@ class FineStep:
     grades the position of a step. A pool of one number is zero.
 
     Source: Dai et al. 2026, arXiv:2605.04719. Its abstract names discounting, smoothing and
-    normalization over temporal, logical and group-relative dimensions. RECONSTRUCTION, chosen
-    here: the order of the three, all four formulas, gamma, alpha, epsilon, `guard`, and
+    normalization over temporal, logical and group-relative dimensions. RECONSTRUCTION, our
+    choice: the order of the three, all four formulas, gamma, alpha, epsilon, `guard`, and
     lam = 0.5 (for mathematics the paper states 0.8 and calls it a larger weight).
     """
 

@@ -29,8 +29,11 @@ class Gae:
     Units: units of the reward; with `whiten`, standard deviations over the steps of the batch.
 
     Degenerate cases: nothing is compared within a group, so equal rewards are not zero; a critic
-    that is right gives zero. An attempt is taken to have ended at its last step, also when a
-    limit cut it off.
+    that is right gives zero.
+
+    Our choice: an attempt is taken to have ended at its last step, also when a limit cut it off, as
+    in verl; `agents.credit.tokens.token_gae` takes the critic's value of what was cut, as AReaL
+    does, and has the form in which observations take time.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("outcome", "values")

@@ -27,6 +27,9 @@ class Gdpo:
     Units: standard deviations over the batch.
 
     Degenerate groups: a reward that is equal over a group contributes exactly zero.
+
+    Our choice: the batch is standardised over attempts with epsilon 1e-4, as in TRL; verl does it
+    over tokens, so that long attempts weigh more.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("outcome", "process")

@@ -28,6 +28,8 @@ class Gpg:
     Degenerate groups: equal scores, and so a single attempt, give exactly zero; a single one its
     raw score with ``singleton="raw"`` (verl). A batch without any score other than zero has
     factor = number of attempts, and is zero anyway.
+
+    Our choice: zero for a lone attempt, as the equation has it.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("outcome",)

@@ -23,12 +23,12 @@ class Grpo:
     Units: standard deviations of the group's scores (`scale` "none": units of the score).
 
     Degenerate groups: equal scores give exactly zero. A single attempt gives zero, or its raw
-    score with ``singleton="raw"`` (verl, SkyRL and RAGEN do that; a lone attempt then counts as
-    better than nothing, so zero is the default here).
+    score with ``singleton="raw"`` (verl, SkyRL and RAGEN).
 
-    Defaults: deviation with n - 1 and epsilon 1e-6 as in verl; TRL uses epsilon 1e-4, OpenRLHF
-    1e-9, TRUST-SQL the biased deviation. Process rewards are left out (weight 0); a positive
-    weight is the naive mixing of process and outcome.
+    Our choice: zero for a lone attempt, which otherwise counts as better than nothing. The
+    deviation with n - 1 and epsilon 1e-6 are verl's; TRL uses epsilon 1e-4, OpenRLHF 1e-9,
+    TRUST-SQL the biased deviation. Process rewards are left out (weight 0); a positive weight is
+    the naive mixing of process and outcome.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("outcome",)

@@ -30,8 +30,10 @@ class Igpo:
     Units: "paper": standard deviations, summed over the steps left; "released": reward units.
 
     Degenerate groups: equal rewards everywhere give exactly zero; "released" gives a single
-    attempt zero. The divisor of the deviation and epsilon are not in the paper: choices made here.
-    The authors' code compares token positions where "released" compares steps, since the same
+    attempt zero.
+
+    Our choice: the divisor of the deviation and epsilon, which the paper does not state. The
+    authors' code compares token positions where "released" compares steps, since the same
     position of two attempts is rarely the same step.
     """
 

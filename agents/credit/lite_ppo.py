@@ -26,8 +26,9 @@ class LitePpo:
 
     Degenerate groups: equal scores, and so a single attempt, give exactly zero.
 
-    The deviation is taken around the group means (as AReaL does); TRL's ``scale_rewards="batch"``
-    takes it around the batch's mean, which also counts how tasks differ: `around_batch_mean`.
+    Our choice: the deviation is taken around the group means (as AReaL does); TRL's
+    ``scale_rewards="batch"`` takes it around the batch's mean, which also counts how tasks differ:
+    `around_batch_mean`.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("outcome",)

@@ -35,8 +35,8 @@ class MtGrpo:
     Degenerate groups: equal outcomes, or equal process rewards at a step, have a term of exactly
     zero, and so has a single attempt (the authors' code gives NaN there).
 
-    The paper and its code have two turns with one turn reward; comparing every turn with the
-    same turn of the others is our extension to any number of turns.
+    Our choice: the paper and its code have two turns with one turn reward; comparing every turn
+    with the same turn of the others extends them to any number of turns.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("outcome", "process")

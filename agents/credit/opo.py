@@ -24,6 +24,8 @@ class Opo:
 
     Degenerate groups: equal scores, and so a single attempt, give exactly zero; a single one its
     raw score with ``singleton="raw"`` (verl).
+
+    Our choice: zero for a lone attempt, as the equation has it.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("outcome", "tokens")

@@ -24,7 +24,7 @@ class PassAtK:
     Units: standard deviations of the group's scores (`scale` "none": units of the score).
 
     Degenerate groups: a tie for the best place gives zero to everybody, whatever the order.
-    A single attempt has no second and gives zero (verl refuses it).
+    A single attempt has no second and gives zero (our choice; verl refuses it).
 
     Source: ``grpo_passk`` of verl, a leave-one-out form of the maximum.
     """

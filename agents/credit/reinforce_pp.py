@@ -36,8 +36,8 @@ class ReinforcePp:
 
     Degenerate batches: equal returns everywhere give exactly zero.
 
-    Steps weigh the same here; the reference works on tokens, so long steps weigh more there
-    (`agents.credit.tokens` has that form).
+    Our choice: steps weigh the same. The reference works on tokens, so long steps weigh more there
+    (`agents.credit.tokens` has that form, and three ways to count observations).
     """
 
     needs: ClassVar[tuple[str, ...]] = ("outcome",)
@@ -80,6 +80,8 @@ class ReinforcePpBaseline:
 
     Degenerate batches: equal scores in every group give exactly zero. A single attempt counts
     with a distance of zero, or of its raw score with ``singleton="raw"`` (verl).
+
+    Our choice: zero for a lone attempt, and mean and deviation over steps, where verl has tokens.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("outcome",)

@@ -21,6 +21,9 @@ class ReMax:
 
     Units: units of the score. There is no degenerate group: an attempt that scores what the
     greedy one does has zero credit at its first step.
+
+    Our choice: process rewards count from their step on, as in verl, and are left out by default;
+    then every step has the outcome less that of the greedy attempt.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("outcome", "greedy")

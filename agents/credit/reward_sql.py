@@ -29,10 +29,10 @@ class RewardSql:
 
     Degenerate groups: equal b, and so a single attempt, give exactly zero.
 
-    Two differences from the released code, both on purpose. It averages the distinct values of
-    the row, so two steps with the same score count once; here every step counts. And its factor
-    for a bad attempt is 1 - (score + outcome), which turns negative for a right answer below the
-    group's mean and so pushes its steps up while meaning to push them down; here the outcome is
+    Our choice: two differences from the released code, both on purpose. It averages the distinct
+    values of the row, so two steps with the same score count once; here every step counts. And its
+    factor for a bad attempt is 1 - (score + outcome), which turns negative for a right answer below
+    the group's mean and so pushes its steps up while meaning to push them down; here the outcome is
     left out of the factor on both sides.
     """
 

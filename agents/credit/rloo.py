@@ -23,6 +23,8 @@ class Rloo:
     Degenerate groups: equal scores give exactly zero. A single attempt gives zero, or its raw
     score with ``singleton="raw"`` (one of verl's two functions; the other one, SkyRL and TRL
     give zero).
+
+    Our choice: zero for a lone attempt, where the code bases disagree.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("outcome",)

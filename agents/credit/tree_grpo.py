@@ -32,8 +32,10 @@ class TreeGrpo:
     Units: standard deviations; "both" adds two of them.
 
     Degenerate groups: equal scores in a group or tree have a term of exactly zero. A lone branch
-    or attempt gives zero, or its raw score with ``singleton="raw"`` (the authors' code, which
-    thereby doubles the credit of a tree that was not expanded).
+    or attempt gives zero, or its raw score with ``singleton="raw"`` (the authors' code).
+
+    Our choice: zero for a lone branch; the raw score of the authors' code doubles the credit of a
+    tree that was not expanded.
     """
 
     needs: ClassVar[tuple[str, ...]] = ("outcome", "trees")

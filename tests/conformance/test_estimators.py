@@ -1,5 +1,7 @@
 """Laws that every credit estimator obeys; a new entry of ESTIMATORS is tested by existing."""
 
+import inspect
+import re
 from dataclasses import fields
 
 import numpy as np
@@ -43,6 +45,14 @@ class TestEveryEstimator:
             assert all(np.isfinite(a).all() and a.dtype == np.float64 for a in track.advantages_GS)
             if track.mask_GS is not None:
                 assert [m.shape for m in track.mask_GS] == [(n,) for n in group.steps_G]
+
+    def test_its_docstring_has_equation_unit_degenerate_cases_and_what_is_our_choice(self, name):
+        text = inspect.cleandoc(ESTIMATORS[name].__doc__)
+        assert re.search(r"\n\n    .*_\w+.* = ", text), "no equation whose names tell their shape"
+        words = " ".join(text.split()).lower()
+        for part in ("units: ", "degenerate ", "our choice"):
+            assert part in words
+        assert ESTIMATORS[name].source
 
     @pytest.mark.parametrize("reward", [0.0, 0.1, 1 / 3, -1.0])
     @pytest.mark.parametrize("lengths", [[1, 1, 1], [2, 2, 2], [5] * 7, [1], [7]])
