@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -49,12 +51,9 @@ def _cpu_seconds() -> float:
     return process_time() + sum(map(int, spent)) / 1e9
 
 
-@contextmanager
-def raw_connection(path: Path) -> Iterator[sqlite3.Connection]:
+def raw_connection(path: Path) -> sqlite3.Connection:
     """A plain read-only connection, open as long as the benchmark."""
-    uri = f"{path.as_uri()}?mode=ro"
-    with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
-        yield connection
+    return sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)
 
 
 def play_raw(connection: sqlite3.Connection, scripts: Sequence[Script], *, gold: bool) -> None:
@@ -62,6 +61,24 @@ def play_raw(connection: sqlite3.Connection, scripts: Sequence[Script], *, gold:
     for script in scripts:
         for sql in script.statements if gold else script.statements[:-1]:
             connection.execute(sql).fetchall()
+
+
+@contextmanager
+def raw_processes(path: Path, count: int) -> Iterator[Play]:
+    """Plain SQLite in that many processes side by side: the most that so many cores give."""
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+
+        def play(scripts: Sequence[Script]) -> None:
+            list(pool.map(partial(_play_one_raw, path), scripts))
+
+        yield play
+
+
+def _play_one_raw(path: Path, script: Script) -> None:
+    play_raw(_kept_connection(path), [script], gold=False)
+
+
+_kept_connection = cache(raw_connection)
 
 
 def tasks_of(path: Path, scripts: Sequence[Script]) -> list[dict[str, Any]]:
@@ -101,9 +118,11 @@ def play_own(env: gym.Env[str, str], scripts: Sequence[Script]) -> None:
         _require(info["outcome"] == "match", script.answer)
 
 
-def own_vector(path: Path, scripts: Sequence[Script], count: int) -> Text2SQLVectorEnv:
+def own_vector(
+    path: Path, scripts: Sequence[Script], count: int, **options: Any
+) -> Text2SQLVectorEnv:
     """`count` environments of this package as `gym.make_vec` gives them."""
-    envs = gym.make_vec("Text2SQL-v0", num_envs=count, tasks=tasks_of(path, scripts))
+    envs = gym.make_vec("Text2SQL-v0", num_envs=count, tasks=tasks_of(path, scripts), **options)
     assert isinstance(envs, Text2SQLVectorEnv)
     return envs
 

@@ -30,14 +30,14 @@ import gymnasium as gym
 
 from experiments import bench_contestants as contestants
 from experiments.bench_contestants import Cost, Play, timed
-from experiments.bench_shop import Script, build, build_long, episodes
+from experiments.bench_shop import Script, build, build_long, episodes, pooled_episodes
 from experiments.bench_sqlite import machine
 from experiments.flags import option, parse
 
 ROOT = Path(__file__).parents[1]
 TURNS = 4
 RAW, KEPT, SKYRL = "sqlite3", "sqlite3, gold kept", "skyrl-gym 0.4.0"
-NEW, SEEN, ONE = "new statements", "repeated statements", "new statements, no copies"
+OURS, ONE, AGAIN = "Text2SQL-v0", "Text2SQL-v0, no copies", "Text2SQL-v0, once more"
 Record = dict[str, Any]
 
 
@@ -45,6 +45,8 @@ Record = dict[str, Any]
 class Config:
     """Measure how fast the environment is beside skyrl-gym and plain SQLite."""
 
+    pool_rounds: int = option(15, "rounds of light scripts over a pool of statements")
+    pool_episodes: int = option(50, "scripts of one round that share a pool")
     light_rounds: int = option(15, "rounds of light scripts")
     light_episodes: int = option(100, "light scripts of one round")
     mixed_rounds: int = option(7, "rounds of light and medium scripts")
@@ -59,14 +61,16 @@ class Config:
 
 
 class Scripts:
-    """Scripts without end whose statements never repeat."""
+    """Scripts without end; no statement of one call of `take` is one of an earlier call."""
 
     def __init__(self, seed: int) -> None:
         self._seen: set[str] = set()
         self._draws = random.Random(seed)
 
     def take(self, kind: str, count: int) -> list[Script]:
-        """Return that many scripts of `kind`."""
+        """Return that many scripts of `kind`: "pool", or one of `FORMS` with new statements."""
+        if kind == "pool":
+            return list(pooled_episodes(count, TURNS, self._seen, self._draws))
         return list(episodes(kind, count, TURNS, self._seen, self._draws))
 
 
@@ -80,6 +84,7 @@ def main() -> None:
         build(path, config.seed)
         build_long(root / "long.sqlite", config.long_rows)
         sizes = {
+            "pool": (config.pool_rounds, config.pool_episodes),
             "light": (config.light_rounds, config.light_episodes),
             "mixed": (config.mixed_rounds, config.mixed_episodes),
         }
@@ -107,7 +112,7 @@ def throughput(
     path = contestants.database_below(root)
     costs: dict[str, list[Cost]] = {}
     with ExitStack() as open_for_all:
-        raw = open_for_all.enter_context(contestants.raw_connection(path))
+        raw = open_for_all.enter_context(closing(contestants.raw_connection(path)))
         skyrl = contestants.skyrl_gym_play(root)
         for way in (OWN, ONE_DATABASE):  # what is opened for the first round stays open
             env = contestants.own_environment(path, scripts.take("light", 1), **way)
@@ -128,11 +133,9 @@ def throughput(
 
 
 OWN: Record = {}
-ONE_DATABASE: Record = {
-    "matcher": "strict_one_database",
-    # under other limits a database has another memory of results, so these are new here too
-    "limits": {"sql_characters": 20_001},
-}
+# under other limits a database has another memory of results, so that what was run is new here
+UNSEEN: Record = {"limits": {"sql_characters": 20_001}}
+ONE_DATABASE: Record = {"matcher": "strict_one_database", **UNSEEN}
 
 
 def own_plays(path: Path, batch: Sequence[Script], stack: ExitStack) -> dict[str, Play]:
@@ -143,7 +146,7 @@ def own_plays(path: Path, batch: Sequence[Script], stack: ExitStack) -> dict[str
         visit(env, len(batch))
         envs.append(env)
     own, one = (partial(contestants.play_own, env) for env in envs)
-    return {NEW: own, SEEN: own, ONE: one}
+    return {OURS: own, AGAIN: own, ONE: one}
 
 
 def visit(env: gym.Env[str, str], count: int) -> None:
@@ -177,12 +180,14 @@ CLOCKS: dict[str, Callable[[Cost], float]] = {
 
 
 def long_results(root: Path, config: Config) -> Iterator[Record]:
-    """Yield the median milliseconds of one tool call by the length of its result."""
+    """Yield the median milliseconds of one tool call by the length of its result.
+
+    Each call is the first of an episode, as the results of an episode stay in memory to its end.
+    """
     path = root / "long.sqlite"
     script = Script((), "SELECT count(*) FROM reading", "SELECT count(*) FROM reading")
-    env = contestants.own_environment(path, [script], max_turns=10**6)
-    env.reset()
-    with closing(env), contestants.raw_connection(path) as raw:
+    env = contestants.own_environment(path, [script])
+    with closing(env), closing(contestants.raw_connection(path)) as raw:
         call = contestants.trial_of
         ways: dict[str, Callable[[str], Any]] = {
             "environment": lambda sql: env.step(call(sql)),
@@ -193,6 +198,7 @@ def long_results(root: Path, config: Config) -> Iterator[Record]:
             times: dict[str, list[float]] = {way: [] for way in ways}
             for number in range(config.calls):
                 sql = f"SELECT * FROM reading WHERE id < {rows} AND value > {-number - 1}"
+                env.reset()
                 for way, run in ways.items():
                     times[way].append(timed(partial(run, sql)).wall * 1e3)
             yield {"rows": rows, **{way: round(median(ms), 3) for way, ms in times.items()}}
@@ -201,41 +207,55 @@ def long_results(root: Path, config: Config) -> Iterator[Record]:
 def vector(path: Path, config: Config, scripts: Scripts) -> Record:
     """Play mixed scripts with one environment, and with many of a vector side by side.
 
+    Beside them, as the most that the cores give: plain SQLite in one process, and in one per core.
     Worker processes stay from round to round, as in training; the first round, in which they start
     and fill their caches, is not counted.
     """
-    costs: dict[str, list[Cost]] = {"one": [], "vector": []}
-    with closing(contestants.own_environment(path, scripts.take("mixed", 1))) as open_for_all:
-        open_for_all.reset()
+    costs: dict[str, list[Cost]] = {}
+    with ExitStack() as open_for_all:
+        for way in (OWN, UNSEEN):
+            env = contestants.own_environment(path, scripts.take("mixed", 1), **way)
+            open_for_all.enter_context(closing(env)).reset()
+        raw = open_for_all.enter_context(closing(contestants.raw_connection(path)))
+        cores = len(os.sched_getaffinity(0))
+        plays: dict[str, Play] = {
+            "sqlite3_one": partial(contestants.play_raw, raw, gold=False),
+            "sqlite3_beside": open_for_all.enter_context(contestants.raw_processes(path, cores)),
+        }
         for number in range(1 + config.vector_rounds):
-            one, many = (play(path, config, scripts) for play in (one_by_one, side_by_side))
-            if number:
-                costs["one"].append(one)
-                costs["vector"].append(many)
-    speedups = [one.wall / many.wall for one, many in zip(*costs.values(), strict=True)]
+            batch = scripts.take("mixed", 4 * config.envs)
+            taken = {name: timed(partial(play, batch)) for name, play in plays.items()}
+            taken["one"] = one_by_one(path, batch)
+            taken["vector"] = side_by_side(path, batch, config.envs)
+            for name, cost in taken.items():
+                costs.setdefault(name, []).extend([cost] if number else [])
+
+    def speedup(one: str, many: str) -> float:
+        pairs = zip(costs[one], costs[many], strict=True)
+        return round(median(before.wall / after.wall for before, after in pairs), 2)
+
     return {
         "envs": config.envs,
-        "speedup": round(median(speedups), 2),
-        "one_wall_seconds": [round(cost.wall, 4) for cost in costs["one"]],
-        "vector_wall_seconds": [round(cost.wall, 4) for cost in costs["vector"]],
-        "vector_cores_used": round(median(c.cpu / c.wall for c in costs["vector"]), 2),
+        "speedup": speedup("one", "vector"),
+        "sqlite3_speedup": speedup("sqlite3_one", "sqlite3_beside"),
+        "cores_used": round(median(cost.cpu / cost.wall for cost in costs["vector"]), 2),
+        "wall_seconds": {name: [round(c.wall, 4) for c in taken] for name, taken in costs.items()},
+        "cpu_seconds": {name: [round(c.cpu, 4) for c in taken] for name, taken in costs.items()},
     }
 
 
-def one_by_one(path: Path, config: Config, scripts: Scripts) -> Cost:
-    """Play new scripts with one environment."""
-    batch = scripts.take("mixed", 2 * config.envs)
+def one_by_one(path: Path, batch: Sequence[Script]) -> Cost:
+    """Play scripts with one environment."""
     with closing(contestants.own_environment(path, batch)) as env:
         visit(env, len(batch))
         return timed(partial(contestants.play_own, env, batch))
 
 
-def side_by_side(path: Path, config: Config, scripts: Scripts) -> Cost:
-    """Play as many other new scripts with a vector: what one has run is remembered."""
-    batch = scripts.take("mixed", 2 * config.envs)
-    with closing(contestants.own_environment(path, batch)) as env:
+def side_by_side(path: Path, batch: Sequence[Script], count: int) -> Cost:
+    """Play scripts with a vector of `count`."""
+    with closing(contestants.own_environment(path, batch, **UNSEEN)) as env:
         visit(env, len(batch))
-        with closing(contestants.own_vector(path, batch, config.envs)) as envs:
+        with closing(contestants.own_vector(path, batch, count, **UNSEEN)) as envs:
             return timed(partial(contestants.play_vector, envs, batch))
 
 
@@ -257,7 +277,7 @@ def memory(path: Path, config: Config, scripts: Scripts) -> Iterator[Record]:
 
 def tables(record: Record) -> Iterator[str]:
     """Yield the results as Markdown."""
-    for kind in ("light", "mixed"):
+    for kind in dict.fromkeys(row["scripts"] for row in record["throughput"]):
         lines = [
             f"| {kind} | episodes/s | µs per step: wall | processor | of sqlite3: wall | processor"
             " | speed of skyrl-gym: wall | processor |",

@@ -170,6 +170,20 @@ def episodes(
         yield Script(tuple(trials), gold.replace("SELECT", "select", 1), gold)
 
 
+def pooled_episodes(
+    count: int, turns: int, seen: set[str], draws: random.Random
+) -> Iterator[Script]:
+    """Yield scripts whose statements are all drawn from one pool, a light statement of each form.
+
+    So they repeat, as those of the attempts of a group and of later epochs do, but not within a
+    script. No statement of the pool is in `seen`, to which all are added.
+    """
+    pool = [_new_statement((form,), seen, draws) for form in _LIGHT]
+    for _ in range(count):
+        *trials, gold = draws.sample(pool, turns)
+        yield Script(tuple(trials), gold.replace("SELECT", "select", 1), gold)
+
+
 def _new_statement(forms: tuple[str, ...], seen: set[str], draws: random.Random) -> str:
     while (sql := _filled(draws.choice(forms), draws)) in seen:
         continue

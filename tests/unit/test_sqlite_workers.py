@@ -153,6 +153,18 @@ def test_a_medium_statement_moves_only_where_others_wait_for_this_process(number
     backend.close()
 
 
+def test_what_needs_a_temporary_file_is_done_in_memory_by_a_worker(numbers, tmp_path):
+    backend = SqliteBackend(numbers, Limits(seconds=30.0), isolated=True, cached=False)
+    files = sorted(tmp_path.iterdir())
+    pairs = "FROM n a, n b ORDER BY b.i DESC, a.i"  # 90,000 rows to sort, about ten megabytes
+    table = backend.execute(f"SELECT a.i, b.i, hex(zeroblob(50)) {pairs}", max_rows=2)
+    assert table.rows == ((0, 299, "0" * 100), (1, 299, "0" * 100))
+    distinct = "SELECT count(*) FROM (SELECT DISTINCT a.i, b.i, hex(zeroblob(50)) FROM n a, n b)"
+    assert backend.execute(distinct, max_rows=2).rows == ((90_000,),)
+    assert sorted(tmp_path.iterdir()) == files
+    backend.close()
+
+
 def test_a_statement_does_not_wait_behind_a_long_one_of_another_thread(numbers):
     backend = SqliteBackend(numbers, Limits(seconds=30.0, memory_mb=263), cached=False)
     with backend._database()._lock:  # as if one ran there now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import OrderedDict
+from time import perf_counter
 
 from text2sql_gym.backends.answers import Answer, Refused
 from text2sql_gym.backends.sqlite_guard import CLOCK, PLAIN, Escalate, GuardedConnection, Tier
@@ -24,12 +25,14 @@ class SqliteEngine:
         self, path: str, version: str, sql: str, max_rows: int, vm_steps: int, seconds: float
     ) -> Answer:
         """Run one statement on the file that had this version when it was opened."""
+        deadline = perf_counter() + seconds
         try:
             plain = self._connection(path, version, PLAIN)
             return plain.run(sql, max_rows, vm_steps=vm_steps, seconds=seconds)
         except Escalate:
             clock = self._connection(path, version, CLOCK)
-            return clock.run(sql, max_rows, vm_steps=vm_steps, seconds=seconds)
+            left = deadline - perf_counter()
+            return clock.run(sql, max_rows, vm_steps=vm_steps, seconds=left)
         except sqlite3.Error as error:
             raise Refused("fault", f"cannot be opened again: {error}", repeatable=False) from error
 

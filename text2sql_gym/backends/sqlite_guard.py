@@ -12,14 +12,7 @@ import sqlite3
 from time import perf_counter
 from typing import NamedTuple, NoReturn
 
-from text2sql_gym.backends.answers import (
-    RESULT_BYTES,
-    RESULT_CELLS,
-    Answer,
-    Reads,
-    Refused,
-    Row,
-)
+from text2sql_gym.backends.answers import RESULT_BYTES, RESULT_CELLS, Answer, Reads, Refused, Row
 from text2sql_gym.backends.sqlite_clock import (
     TIME_ARGUMENTS,
     cells_with_words,
@@ -68,6 +61,8 @@ _BROKEN_FILE = frozenset(
     (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
 )
 
+_NO_FILE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)  # a temporary file cannot be written
+
 _BLANK = r"(?:[\s;\ufeff]|--[^\n]*(?:\n|$)|/\*(?:[^*]|\*(?!/))*(?:\*/|$))*"
 _NOTHING = re.compile(_BLANK)
 _EXPLAIN = re.compile(_BLANK + r"explain\b", re.IGNORECASE)
@@ -85,7 +80,9 @@ class Tier(NamedTuple):
     pattern: int
     """bytes of a LIKE or GLOB pattern"""
     temp_store: int
-    """0: SQLite's temporary structures may spill to an unnamed file; 2: memory only"""
+    """0: sorting is faster, but large temporary structures go to an unnamed file; 2: memory only"""
+    cache_mb: int
+    """pages kept per file, and about what is sorted before it goes to a file"""
     functions: frozenset[str]
     """functions allowed here"""
     first_cells: int
@@ -96,14 +93,14 @@ class Tier(NamedTuple):
     """whether 'now' is fixed at a cost per call: if not, such a statement is passed on"""
 
 
-LIGHT = Tier(4_000, 100, 0, _ALLOWED - _ESCALATED, 8_000, False, False)
+LIGHT = Tier(4_000, 100, 0, 2, _ALLOWED - _ESCALATED, 8_000, False, False)
 """In the trainer's process: short, light statements, whose first rows cannot weigh much."""
 
-PLAIN = Tier(1_000_000, 1_000, 2, _ALLOWED, 64, True, False)
-"""In a worker process: everything that is allowed, except 'now'."""
+PLAIN = Tier(1_000_000, 1_000, 0, 4, _ALLOWED, 64, True, False)
+"""In a worker process, which may not write: everything that needs neither 'now' nor a file."""
 
-CLOCK = Tier(1_000_000, 1_000, 2, _ALLOWED, 64, True, True)
-"""In a worker process, with date functions that take 'now' for a constant."""
+CLOCK = Tier(1_000_000, 1_000, 2, 2, _ALLOWED, 64, True, True)
+"""In a worker process, in memory: everything, date functions take 'now' for a constant."""
 
 
 class GuardedConnection:
@@ -241,9 +238,10 @@ class GuardedConnection:
         """Turn an exception of the engine into the one our caller knows."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         message = str(error)[:300]
-        passed_on = code in (sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
-        passed_on = passed_on or bool(self._stopped) or isinstance(error, MemoryError)
-        if self._escalate or not self._tier.killable and (passed_on or "too complex" in message):
+        spilled = code in _NO_FILE and not self._tier.temp_store
+        heavy = code == sqlite3.SQLITE_TOOBIG or self._stopped or isinstance(error, MemoryError)
+        heavy = heavy or "too complex" in message
+        if self._escalate or spilled or (heavy and not self._tier.killable):
             raise Escalate from error
         if self._stopped:
             raise Refused(
@@ -264,6 +262,7 @@ class GuardedConnection:
         """Set all limits, then the authorizer: before that, the guard's own set-up runs freely."""
         connection, tier = self._connection, self._tier
         connection.execute(f"PRAGMA temp_store={tier.temp_store}")
+        connection.execute(f"PRAGMA cache_size={-1_000 * tier.cache_mb}")
         connection.execute("PRAGMA query_only=1")
         # a view may call replaced functions only where the schema is trusted; the authorizer stays
         connection.execute(f"PRAGMA trusted_schema={int(tier.killable)}")

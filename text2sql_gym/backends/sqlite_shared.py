@@ -38,7 +38,7 @@ class Budget(NamedTuple):
 ALONE = Budget(4_000_000, 0.5)
 """When the caller waits for the answer: moving costs what was done so far, so it is rare."""
 
-BESIDE = Budget(20_000, 0.005)
+BESIDE = Budget(2_000, 0.005)
 """When others wait for this process: about as long as a worker costs."""
 
 CACHE_BYTES = 16_000_000

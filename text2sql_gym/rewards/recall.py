@@ -9,7 +9,7 @@ shows nothing new.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import chain
 
@@ -107,11 +107,15 @@ def _cells_shown(table: Table, gold: Table) -> float:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """The distinct cells of a gold result, and between what its numbers lie (nowhere: 1 to 0)."""
+    """The distinct cells of a gold result, and between what its numbers lie (nowhere: 1 to 0).
+
+    `texts` says whether any of them is a text.
+    """
 
     cells: frozenset[Cell]
     low: float
     high: float
+    texts: bool
 
     @classmethod
     def of(cls, gold: Table) -> _Wanted:
@@ -119,13 +123,19 @@ class _Wanted:
         numbers = [cell for cell in cells if isinstance(cell, int | float)]
         low, high = min(numbers, default=1.0), max(numbers, default=0.0)
         # a number may have been rounded away from them
-        return cls(cells, low - abs(low) * 1e-5, high + abs(high) * 1e-5)
+        texts = any(isinstance(cell, str) for cell in cells)
+        return cls(cells, low - abs(low) * 1e-5, high + abs(high) * 1e-5, texts)
 
     def candidates(self, table: Table) -> set[Cell]:
         """Cells of `table`; to write a number to 6 digits is slow, so most are left out."""
+        cells: Iterable[Cell] = chain.from_iterable(table.rows)
+        if self.texts:
+            cells = set(cells)
+        else:
+            cells = [cell for cell in cells if not isinstance(cell, str)]
         return {
             _canonical(cell)
-            for cell in set(chain.from_iterable(table.rows))
+            for cell in cells
             if not isinstance(cell, _NUMBER) or not (cell < self.low or cell > self.high)
         }
 
