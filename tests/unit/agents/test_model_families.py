@@ -204,6 +204,17 @@ def test_a_script_demonstrates_native_tool_calls(tasks, trained):
     assert '{"name": "submit"' in attempts[0].steps[-1].completion.text
 
 
+def test_two_tracks_are_trained_where_schemas_may_be_proposed(trained, data, tmp_path):
+    model = save_model(tmp_path / "model", "qwen3", trained)
+    train(model, data, tmp_path / "run", "--protocol trust_sql --estimator dual_track "
+          "--schema-mode recall --context 2500 --overlong-cache 2400")  # fmt: skip
+    lines = updates(tmp_path / "run")
+    assert [line["update"] for line in lines] == [0, 1]
+    assert any(line["groups_kept"] > 0 for line in lines)
+    before, after = load_file(model / "model.safetensors"), trained_weights(tmp_path / "run")
+    assert any((after[name].float() - before[name]).abs().max() > 1e-3 for name in after)
+
+
 def test_a_warm_start_comes_first_where_it_is_asked_for(trained, data, tmp_path):
     model = save_model(tmp_path / "model", "qwen3", trained)
     train(model, data, tmp_path / "run", "--protocol chat --warm-steps 2 --demonstrations 4 "
