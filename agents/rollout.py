@@ -98,7 +98,8 @@ class Collector:
         """Return one group of `group_size` attempts per task, in the order of `task_ids`.
 
         `on_done` is called after every episode. Raises ValueError when a prompt does not fit the
-        policy's context, or a group does not fit its rows.
+        policy's context, or a group does not fit its rows. A fault of an environment is raised when
+        the turns beside it are through; all attempts are dropped, and another call begins anew.
         """
         ended = self._play(policy, task_ids, group_size, seed, on_done)
         return [Group(name, found) for name, found in zip(task_ids, ended, strict=True)]

@@ -109,11 +109,13 @@ def trial_of(sql: str) -> str:
     return FineStep.call("look", sql)
 
 
-def play_own(env: gym.Env[str, str], scripts: Sequence[Script]) -> None:
-    """Reset to each script's task and take its turns."""
+def play_own(
+    env: gym.Env[str, str], scripts: Sequence[Script], turns: Sequence[Sequence[str]] = ()
+) -> None:
+    """Reset to each script's task and take its turns; `turns` are those, written before."""
     for number, script in enumerate(scripts):
         env.reset(options={"task_id": str(number)})
-        for action in actions_of(script):
+        for action in turns[number] if turns else actions_of(script):
             info = env.step(action)[-1]
         _require(info["outcome"] == "match", script.answer)
 

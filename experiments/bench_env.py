@@ -55,7 +55,7 @@ class Config:
     envs: int = option(32, "environments of the vector")
     long_rows: int = option(1_000_000, "rows of the longest result")
     calls: int = option(15, "tool calls timed per length of the result")
-    soak_episodes: int = option(10_000, "light episodes over which memory is watched")
+    soak_episodes: int = option(20_000, "light episodes over which memory is watched")
     seed: int = option(0, "of the database and the scripts")
     output: Path = option(ROOT / "experiments/results/bench_env.json", "where numbers go")
 
@@ -139,13 +139,13 @@ ONE_DATABASE: Record = {"matcher": "strict_one_database", **UNSEEN}
 
 
 def own_plays(path: Path, batch: Sequence[Script], stack: ExitStack) -> dict[str, Play]:
-    """Return the ways to play with this package's environment, gold results prepared."""
-    envs = []
+    """Return the ways to play with this package's environment: golds prepared, turns written."""
+    envs, turns = [], [contestants.actions_of(script) for script in batch]
     for way in (OWN, ONE_DATABASE):
         env = stack.enter_context(closing(contestants.own_environment(path, batch, **way)))
         visit(env, len(batch))
         envs.append(env)
-    own, one = (partial(contestants.play_own, env) for env in envs)
+    own, one = (partial(contestants.play_own, env, turns=turns) for env in envs)
     return {OURS: own, AGAIN: own, ONE: one}
 
 
@@ -262,13 +262,14 @@ def side_by_side(path: Path, batch: Sequence[Script], count: int) -> Cost:
 def memory(path: Path, config: Config, scripts: Scripts) -> Iterator[Record]:
     """Yield the resident megabytes of this process after each tenth of the episodes.
 
-    The tasks stay the same, as in training; every trial statement is new.
+    The tasks stay the same, as in training; the trial statements of each part are new. What tells
+    them from earlier ones is forgotten after each part: it would grow, and is the benchmark's own.
     """
     part = max(1, config.soak_episodes // 10)
     tasks = scripts.take("light", part)
     with closing(contestants.own_environment(path, tasks)) as env:
         for number in range(10):
-            others = scripts.take("light", part)
+            others = Scripts(config.seed + 1 + number).take("light", part)
             pairs = zip(tasks, others, strict=True)
             batch = [replace(task, trials=other.trials) for task, other in pairs]
             contestants.play_own(env, batch)

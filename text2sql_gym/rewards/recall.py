@@ -128,15 +128,16 @@ class _Wanted:
 
     def candidates(self, table: Table) -> set[Cell]:
         """Cells of `table`; to write a number to 6 digits is slow, so most are left out."""
+        low, high = self.low, self.high
         cells: Iterable[Cell] = chain.from_iterable(table.rows)
         if self.texts:
             cells = set(cells)
         else:
-            cells = [cell for cell in cells if not isinstance(cell, str)]
+            cells = [cell for cell in cells if type(cell) is not str]
         return {
             _canonical(cell)
             for cell in cells
-            if not isinstance(cell, _NUMBER) or not (cell < self.low or cell > self.high)
+            if not isinstance(cell, _NUMBER) or not (cell < low or cell > high)
         }
 
 
