@@ -114,6 +114,9 @@ class Config:
     demonstrations: int = option(10_000, "scripted episodes to imitate")
     haste: float = option(0.4, "share of them that leave needed look-ups out")
     extra: float = option(0.6, "share of their lists with a column that was not asked for")
+    propose: float = option(
+        0.0, "share of them that propose a schema; above 0 a model made from nothing may do so too"
+    )
     warm_steps: int = option(1_300, "optimiser steps of the warm start")
     warm_batch: int = option(16, "demonstrations per step")
     warm_rate: float = option(8e-3, "peak learning rate of the warm start")
@@ -193,7 +196,8 @@ class Config:
         """Refuses an estimator that cannot be used now, not after the warm start."""
         estimator = self.build_estimator()
         needs = frozenset(needs_of(estimator))
-        check_needs(self.estimator, needs, self.protocol, self.group_size)
+        proposals = self.propose > 0 or "propose_schema" in PROTOCOLS[self.protocol]().tools
+        check_needs(self.estimator, needs, self.group_size, proposals=proposals)
         lookup(MODES, self.schema_mode, "schema score")
         if self.unit not in ("turn", "token"):
             raise ValueError(f"unit: expected turn or token, got {self.unit!r}")
@@ -219,6 +223,8 @@ class Config:
         for name in (self.dtype, self.sampler_dtype):
             precision.resolve(name, torch.device("cpu"))
         _ = self.adapter, self.overlong_rule
+        if not 0 <= self.propose <= (0 if self.model else 1):
+            raise ValueError("propose: expected a share, and 0 with --model")
         if not self.model and (self.protocol != "finestep" or self.lora):
             raise ValueError("protocol and lora: they need a pretrained --model")
         if self.warm_steps and self.protocol not in ("finestep", "chat"):

@@ -49,18 +49,23 @@ def read_options(text: str) -> dict[str, Any]:
     return options
 
 
-def check_needs(estimator: str, needs: frozenset[str], protocol: str, group_size: int) -> None:
-    """Raise ValueError for an estimator that attempts in a protocol cannot serve."""
+def check_needs(
+    estimator: str, needs: frozenset[str], group_size: int, *, proposals: bool
+) -> None:
+    """Raise ValueError for an estimator that attempts cannot serve.
+
+    `proposals` says whether schemas can be proposed in them.
+    """
     if missing := sorted(needs - SIGNALS):
         raise ValueError(
             f"estimator: {estimator} needs {', '.join(missing)}, which episodes of language "
             "models do not give"
         )
-    proposing = [name for name, build in PROTOCOLS.items() if "propose_schema" in build().tools]
-    if needs & PROPOSALS and protocol not in proposing:
+    if needs & PROPOSALS and not proposals:
+        able = [name for name, build in PROTOCOLS.items() if "propose_schema" in build().tools]
         raise ValueError(
-            f"estimator: {estimator} credits proposed schemas, and in the protocol {protocol} none "
-            f"are proposed; with a pretrained --model there is --protocol {' or '.join(proposing)}"
+            f"estimator: {estimator} credits proposed schemas, and none are proposed here; "
+            f"expected --propose above 0, or with --model --protocol {' or '.join(able)}"
         )
     if "trees" in needs and group_size % 2:
         raise ValueError(f"group_size: the attempts of {estimator} branch in pairs; expected even")

@@ -123,7 +123,7 @@ class Run:
         tasks = load_split(config, 0)
         with make_env(config, tasks) as env:
             seen = _shuffled(tasks, config.seed)[:_TOKENIZER_EPISODES]
-            corpus = texts(env, Analyst(), seen, config.seed)
+            corpus = texts(env, Analyst(propose=config.propose), seen, config.seed)
         tokenizer = train_tokenizer(
             corpus, config.vocabulary, (*FineStep.scaffold, *SQL_SCAFFOLD)
         )

@@ -86,7 +86,8 @@ def make_env(config: Config, tasks: Sequence[Task]) -> Text2SQLEnv:
         protocol: AgentProtocol = PROTOCOLS[config.protocol]()
         limits = Limits(shown_rows=config.shown_rows)
     else:
-        protocol = FineStep(style="compact")
+        more = ("propose_schema",) if config.propose else ()
+        protocol = FineStep(style="compact", tools=("execute_sql", *more, "submit"))
         limits = Limits(shown_rows=config.shown_rows, shown_cell_characters=40, seconds=2.0)
     return Text2SQLEnv(
         tasks=tasks,

@@ -87,7 +87,10 @@ def warm_start(run: Run) -> None:
     imitation = run.config.imitation
     if run.done < imitation.steps:
         config = run.config
-        analyst = Analyst(haste=config.haste, extra=config.extra, max_turns=config.max_turns)
+        analyst = Analyst(
+            haste=config.haste, extra=config.extra, propose=config.propose,
+            max_turns=config.max_turns,
+        )
         demonstrations = run.demonstrations(analyst)
         learner = WarmStart(run.model, imitation, run.config.seed)
         run.begin(learner.optimizer)

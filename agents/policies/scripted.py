@@ -15,7 +15,9 @@ import numpy as np
 from text2sql_gym.lookups import lookups, spelt
 from text2sql_gym.prompts import quoted
 from text2sql_gym.protocols.finestep import FineStep
-from text2sql_gym.types import Schema, TableSchema, Task
+from text2sql_gym.rewards.statements import named_in
+from text2sql_gym.tools.propose_schema import write_proposal
+from text2sql_gym.types import Schema, TableSchema, Task, ToolCall
 
 Script = Callable[[Task, Schema, np.random.Generator], list[str]]
 
@@ -41,6 +43,7 @@ class Analyst:
     wrong         submits a query that lacks a condition or asks for another column
     haste         leaves the needed look-ups out, and writes values as the question says them
     extra         adds a table's first column to a list that the question did not ask it for
+    propose       proposes the schema that its answer names, in the turn before it
 
     so that demonstrations hold the steps worth taking and the steps worth losing. The reasoning of
     every turn but a look repeats the question: a small model that writes the words it needs right
@@ -55,6 +58,7 @@ class Analyst:
     wrong: float = 0.0
     haste: float = 0.0
     extra: float = 0.0
+    propose: float = 0.0
     max_turns: int = 7
 
     def __call__(self, task: Task, schema: Schema, draws: np.random.Generator) -> list[str]:
@@ -80,9 +84,14 @@ class Analyst:
         if calls and draws.random() < self.repeat:
             place = int(draws.integers(len(calls)))
             calls.insert(int(draws.integers(place, len(calls))) + 1, calls[place])
-        turns = [FineStep.call(reason, query) for reason, query in calls[: self.max_turns - 1]]
         final = _wrong(sql, schema, draws) if draws.random() < self.wrong else sql
-        return [*turns, FineStep.answer(task.question, final)]
+        last = [FineStep.answer(task.question, final)]
+        named = sorted(named_in(schema, final, task.database))
+        if self.max_turns > 1 and named and draws.random() < self.propose:
+            proposal = ToolCall("propose_schema", {"schema": write_proposal(named)})
+            last.insert(0, FineStep().write(proposal, task.question))
+        fitting = calls[: self.max_turns - len(last)]
+        return [*(FineStep.call(reason, query) for reason, query in fitting), *last]
 
 
 def _said(value: str, question: str) -> str:

@@ -1,7 +1,8 @@
 """The language-model tier: runs of experiments/train_finestep.py from one warm start.
 
 A run is that script in a process of its own, with `--warm-start` naming the run whose warm start is
-shared by all variants and seeds; it is made first, once. A run that was stopped is resumed.
+shared by all variants and seeds; it is made first, once. Variants that credit proposed schemas
+share another one, whose demonstrations propose some. A run that was stopped is resumed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from typing import IO, Any
 import numpy as np
 
 from agents import checkpoint
-from agents.learned import language
 from agents.learned.gold import PROPOSALS
 from agents.metrics import MetricsFile
 from experiments.config import Config
@@ -32,8 +32,7 @@ from experiments.run import WARM_START
 
 SCRIPT = Path(__file__).resolve().parents[1] / "train_finestep.py"
 MEASURES = ("ex", "calls", "redundant_calls", "error_calls")
-SIGNALS = language.SIGNALS - PROPOSALS  # the small model's protocol has no proposals
-_OPTIONS = ("norm", "lam", "gamma", "alpha")  # of finestep, which the script has flags for
+_PROPOSE = 0.5  # share of demonstrations with a schema, where an estimator credits schemas
 _PROVER = {"attempts": "rollouts", "best_of": "best_of"}
 
 
@@ -71,7 +70,7 @@ def run(spec: Spec, folder: Path) -> dict[str, Any]:
     """
     begin = time.perf_counter()
     flags = flags_of(spec)
-    warm = warm_start(spec.settings["warm"], folder)
+    warm = warm_start({**spec.settings["warm"], **_proposing(spec)}, folder)
     place = folder / f"run-{spec.key}"
     spent = _finish(place, {**flags, "warm_start": warm})
     rows = MetricsFile(place / "metrics.jsonl").read()
@@ -105,18 +104,20 @@ def run(spec: Spec, folder: Path) -> dict[str, Any]:
 def flags_of(spec: Spec) -> dict[str, Any]:
     """The script's flags for a run; checked by building its `Config`."""
     variant = spec.variant
-    if other := sorted(set(variant.options) - set(_OPTIONS)):
-        raise ValueError(f"{variant.name}: the lm tier has no flag for {', '.join(other)}")
-    if variant.options and variant.estimator != "finestep":
-        raise ValueError(f"{variant.name}: the lm tier has options of finestep only")
+    options = {"estimator_options": ",".join(f"{k}={v}" for k, v in variant.options.items())}
     if not isinstance(variant.rewards, str):
         raise ValueError(f"{variant.name}: the lm tier has reward schemes by name only")
     what = {name: getattr(variant, name) for name in ("estimator", "rewards", "schema_mode")}
     prover = {_PROVER[name]: value for name, value in variant.prover.items()}
-    flags = {**spec.settings["train"], **variant.options, **prover, **what}
+    flags = {**spec.settings["train"], **_proposing(spec), **options, **prover, **what}
     flags |= {"rate": spec.rate, "seed": spec.seed}
     Config(**flags)
     return flags
+
+
+def _proposing(spec: Spec) -> dict[str, float]:
+    """The flag of runs in which schemas are proposed; their warm start is one of its own."""
+    return {"propose": _PROPOSE} if PROPOSALS & set(spec.variant.needs) else {}
 
 
 def warm_start(flags: Mapping[str, Any], folder: Path) -> Path:

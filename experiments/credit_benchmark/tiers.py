@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agents import menu_rollout
+from agents.learned import language
 from agents.learned.signals import LEARNED
 from experiments.credit_benchmark import lm_tier, menu_tier
 from experiments.credit_benchmark.menu_tier import MenuSettings
@@ -31,5 +32,5 @@ TIERS: dict[str, Tier] = {
         MenuSettings().as_dict(),
         menu_rollout.SIGNALS | frozenset(LEARNED),
     ),
-    "lm": Tier(lm_tier.run, lm_tier.FULL.as_dict(), lm_tier.QUICK.as_dict(), lm_tier.SIGNALS),
+    "lm": Tier(lm_tier.run, lm_tier.FULL.as_dict(), lm_tier.QUICK.as_dict(), language.SIGNALS),
 }

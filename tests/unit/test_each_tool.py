@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from text2sql_gym.backends import open_backend
 from text2sql_gym.errors import ToolError
 from text2sql_gym.tools import TOOLS, describe
-from text2sql_gym.tools.propose_schema import parse_proposal
+from text2sql_gym.tools.propose_schema import parse_proposal, write_proposal
 from text2sql_gym.types import CallOutcome, Limits
 
 SCRIPT = """
@@ -164,6 +164,14 @@ class TestProposeSchema:
     )
     def test_reads_names_plain_or_quoted(self, text, proposal):
         assert parse_proposal(text) == proposal
+
+    @given(st.lists(st.tuples(st.text("ab ;(,\"é", min_size=1), st.text("ab ;(,\"é"))))
+    def test_reads_what_was_written(self, pairs):
+        wanted = {}
+        for table, column in pairs:
+            wanted.setdefault(table, []).extend([column] if column else [])
+        distinct = {table: tuple(dict.fromkeys(columns)) for table, columns in wanted.items()}
+        assert not pairs or parse_proposal(write_proposal(pairs)) == distinct
 
     @pytest.mark.parametrize(
         "text",

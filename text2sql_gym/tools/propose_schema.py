@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from text2sql_gym.backends.base import Backend
 from text2sql_gym.errors import ToolError
+from text2sql_gym.prompts import quoted
 from text2sql_gym.tools.base import column_named, named_arguments, table_named
 from text2sql_gym.types import CallOutcome, Limits, ToolResult
 
@@ -46,6 +47,16 @@ def parse_proposal(text: str) -> dict[str, tuple[str, ...]]:
     if not proposal:
         raise _not_a_proposal()
     return proposal
+
+
+def write_proposal(pairs: Iterable[tuple[str, str]]) -> str:
+    """Write (table, column) pairs as a proposal; (table, "") is a table without a column."""
+    tables: dict[str, dict[str, None]] = {}
+    for table, column in pairs:
+        tables.setdefault(table, {}).update({column: None} if column else {})
+    return "; ".join(
+        f"{quoted(table)}({', '.join(map(quoted, columns))})" for table, columns in tables.items()
+    )
 
 
 def _tokens(text: str) -> list[str]:

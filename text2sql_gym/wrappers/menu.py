@@ -17,6 +17,7 @@ from text2sql_gym.golds import gold_results
 from text2sql_gym.lookups import Lookup, spelt
 from text2sql_gym.matching import Matcher
 from text2sql_gym.prompts import quoted
+from text2sql_gym.tools.propose_schema import write_proposal
 from text2sql_gym.protocols.finestep import FineStep
 from text2sql_gym.types import Limits, Schema, Task
 from text2sql_gym.wrappers.candidates import Bench, Candidate, is_text, make_candidates, words
@@ -248,18 +249,6 @@ def _proposals(
     ]
 
 
-def _written(pairs: list[tuple[str, str]]) -> str:
-    """A schema as `propose_schema` takes it: ``sale(id, shop_id); shop(id)``."""
-    tables: dict[str, list[str]] = {}
-    for table, column in pairs:
-        columns = tables.setdefault(table, [])
-        if column and column not in columns:
-            columns.append(column)
-    return "; ".join(
-        f"{quoted(table)}({', '.join(map(quoted, columns))})" for table, columns in tables.items()
-    )
-
-
 def _peek(table: str) -> Item:
     sql = f"SELECT * FROM {quoted(table)} LIMIT 3"
     return Item(Kind.PEEK, FineStep.call("look at the table", sql), Lookup(table, "", ""))
@@ -284,7 +273,7 @@ def _slip(candidate: Candidate) -> Item:
 
 
 def _proposal(pairs: list[tuple[str, str]]) -> str:
-    call = {"name": "propose_schema", "arguments": {"schema": _written(pairs)}}
+    call = {"name": "propose_schema", "arguments": {"schema": write_proposal(pairs)}}
     payload = json.dumps(call, ensure_ascii=False)
     return f"<reasoning>what the answer needs</reasoning>\n<tool_call>{payload}</tool_call>"
 

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from agents.policies.scripted import SCRIPTS, Analyst, _said, _with_first_column, gold
+from text2sql_gym.env import Text2SQLEnv
 from text2sql_gym.lookups import Lookup, lookups
 from text2sql_gym.protocols.finestep import FineStep
+from text2sql_gym.tools.propose_schema import parse_proposal
 from text2sql_gym.types import CallOutcome, EpisodeOutcome
 
 CAREFUL = Analyst(
@@ -207,6 +209,53 @@ def test_the_turns_never_exceed_their_number_and_the_last_is_the_answer(tasks, s
     busy = Analyst(1.0, 1.0, 1.0, 1.0, 1.0, max_turns=turns)
     for calls, answer in episodes(busy, tasks[4], schema, 20):
         assert len(calls) == turns - 1 and answer == tasks[4].gold_sql[0]
+
+
+class TestProposals:
+    PROTOCOL = FineStep(style="compact", tools=("execute_sql", "propose_schema", "submit"))
+
+    def calls(self, analyst, task, schema, count):
+        for seed in range(count):
+            turns = analyst(task, schema, np.random.default_rng(seed))
+            yield [self.PROTOCOL.parse(turn) for turn in turns]
+
+    def test_the_schema_of_the_answer_is_proposed_before_it_at_its_rate(self, tasks, schema):
+        named = [
+            {"city": ()}, {"city": ("name",)}, {"city": ("country", "name")},
+            {"city": ("country", "name")},
+            {"city": ("country", "id"), "sale": ("city_id", "state")},
+        ]
+        analyst = replace(CAREFUL, propose=0.6)
+        for task, wanted in zip(tasks, named, strict=True):
+            found = list(self.calls(analyst, task, schema, EPISODES))
+            with_one = [calls for calls in found if calls[-2:-1] != [] and
+                        calls[-2].tool == "propose_schema"]
+            assert len(with_one) / EPISODES == near(0.6)
+            for calls in with_one:
+                assert parse_proposal(calls[-2].arguments["schema"]) == wanted
+                assert [one.tool for one in calls].count("propose_schema") == 1
+
+    def test_of_a_wrong_answer_it_is_the_wrong_schema(self, tasks, schema):
+        analyst = replace(CAREFUL, propose=1.0, wrong=1.0)
+        for calls in self.calls(analyst, tasks[2], schema, 5):
+            assert calls[-2].arguments["schema"] == "city(name)"
+
+    @pytest.mark.parametrize("turns", [1, 2, 3])
+    def test_it_takes_the_place_of_a_call(self, tasks, schema, turns):
+        busy = Analyst(1.0, 1.0, 1.0, 1.0, 1.0, propose=1.0, max_turns=turns)
+        tools = ["execute_sql", "execute_sql", "propose_schema", "submit"]
+        wanted = {1: ["submit"], 2: tools[2:], 3: tools[1:]}[turns]
+        for calls in self.calls(busy, tasks[4], schema, 20):
+            assert [one.tool for one in calls] == wanted
+
+    def test_the_environment_takes_it(self, tasks):
+        analyst = replace(CAREFUL, propose=1.0)
+        with Text2SQLEnv(tasks=tasks, protocol=self.PROTOCOL) as env:
+            for task in tasks:
+                env.reset(options={"task_id": task.task_id})
+                turns = analyst(env.task, env.schema, np.random.default_rng(0))
+                infos = [env.step(turn)[4] for turn in turns]
+                assert {info["call_outcome"] for info in infos} == {CallOutcome.OK}
 
 
 def test_a_slip_is_an_error_and_a_right_answer_matches(make_env, tasks):

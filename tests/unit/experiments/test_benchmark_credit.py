@@ -15,6 +15,7 @@ pytest.importorskip("matplotlib")
 from agents.credit import ESTIMATORS  # noqa: E402
 from agents.menu_rollout import SIGNALS  # noqa: E402
 from experiments import benchmark_credit  # noqa: E402
+from experiments.config import Config as Script  # noqa: E402
 from experiments.benchmark_credit import _best, main, run_and_write  # noqa: E402
 from experiments.credit_benchmark import lm_tier, menu_tier  # noqa: E402
 from experiments.credit_benchmark.menu_tier import Arena, MenuSettings, run  # noqa: E402
@@ -365,25 +366,27 @@ class TestLanguageModels:
         def lm(name, **fields):
             return Spec("lm", Variant(name, name, **fields), 1e-3, 3, lm_tier.QUICK.as_dict())
 
-        flags = lm_tier.flags_of(lm("finestep", options={"lam": 0.25}))
-        assert (flags["estimator"], flags["lam"], flags["seed"], flags["rate"]) == (
-            "finestep", 0.25, 3, 1e-3,
-        )
+        flags = lm_tier.flags_of(lm("finestep", options={"lam": 0.25, "smooth": "forward"}))
+        made = Script(**flags)
+        assert (made.estimator, made.seed, made.rate) == ("finestep", 3, 1e-3)
+        assert made.build_estimator() == ESTIMATORS["finestep"](lam=0.25, smooth="forward")
+        flags = lm_tier.flags_of(lm("dual_track", options={"coupled": False}, schema_mode="f1"))
+        assert Script(**flags).build_estimator() == ESTIMATORS["dual_track"](coupled=False)
+        assert flags["propose"] == 0.5 and flags["schema_mode"] == "f1"
         assert lm_tier.flags_of(lm("grpo", rewards="outcome"))["rewards"] == "outcome"
         flags = lm_tier.flags_of(lm("pav", prover={"attempts": 6, "best_of": 2}))
         assert (flags["rollouts"], flags["best_of"]) == (6, 2)
         for wrong, message in (
-            (lm("dual_track"), "finestep none are proposed.* --protocol trust_sql"),
-            (lm("gigpo", options={"omega": 2.0}), "no flag for omega"),
+            (lm("gae", prover={"best_of": 9}), "1 <= best_of <= rollouts"),
             (lm("finestep", rewards={"outcome": {}, "process": {}}), "schemes by name only"),
         ):
             with pytest.raises(ValueError, match=message):
                 lm_tier.flags_of(wrong)
 
     def test_every_estimator_of_its_default_study_is_accepted(self):
-        for name in fitting(lm_tier.SIGNALS):
+        for name in fitting(TIERS["lm"].signals):
             lm_tier.flags_of(Spec("lm", Variant(name, name), 1e-3, 0, lm_tier.FULL.as_dict()))
-        assert set(ESTIMATORS) - set(fitting(lm_tier.SIGNALS)) == {"dual_track"}
+        assert set(fitting(TIERS["lm"].signals)) == set(ESTIMATORS)
 
     def test_episodes_that_are_not_credited_are_counted(self):
         def extra(name, *updates):
@@ -411,10 +414,10 @@ class TestLanguageModels:
         settings = {"warm": warm, "train": train}
         rows = [
             lm_tier.run(Spec("lm", Variant(name, name), 1e-3, 0, settings), tmp_path)
-            for name in ("grpo", "gigpo")
+            for name in ("grpo", "gigpo", "dual_track")
         ]
         for row in rows:
             json.dumps(row)
             assert row["curve"]["episodes"] == [0, 4] and set(row["final"]["grades"])
         assert rows[0]["curve"]["ex"][0] == rows[1]["curve"]["ex"][0], "the same first attempts"
-        assert len(list(tmp_path.glob("warm-*/config.json"))) == 1
+        assert len(list(tmp_path.glob("warm-*/config.json"))) == 2, "schemas have one of their own"

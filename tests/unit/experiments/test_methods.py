@@ -10,15 +10,18 @@ TRUST_SQL = {"model": "some/model", "protocol": "trust_sql", "warm_steps": 0}
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_every_estimator_trains_a_language_model_in_some_protocol(name):
+def test_every_estimator_trains_a_language_model_where_schemas_are_proposed(name):
     Config(estimator=name, **TRUST_SQL)
+    Config(estimator=name, propose=0.5)
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"estimator": "dual_track"}, "the protocol finestep none are proposed.* trust_sql"),
-        ({"estimator": "dual_track", **TRUST_SQL, "protocol": "chat"}, "the protocol chat none"),
+        ({"estimator": "dual_track"}, "none are proposed here; expected --propose .* trust_sql"),
+        ({"estimator": "dual_track", **TRUST_SQL, "protocol": "chat"}, "none are proposed here"),
+        ({"propose": 0.5, **TRUST_SQL}, "propose: expected a share, and 0 with --model"),
+        ({"propose": 1.5}, "propose: expected a share"),
         ({"estimator": "tree_grpo", "group_size": 7}, "tree_grpo branch in pairs; expected even"),
         ({"schema_mode": "total"}, "no schema score named 'total'. Did you mean 'total_match'"),
     ],
@@ -30,4 +33,4 @@ def test_what_cannot_be_served_is_refused_before_the_run(flags, message):
 
 def test_a_signal_that_nothing_gives_is_named():
     with pytest.raises(ValueError, match="mine needs charm, luck, which episodes of language"):
-        check_needs("mine", frozenset({"outcome", "luck", "charm"}), "finestep", 8)
+        check_needs("mine", frozenset({"outcome", "luck", "charm"}), 8, proposals=True)
