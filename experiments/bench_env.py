@@ -54,7 +54,7 @@ class Config:
     vector_rounds: int = option(5, "rounds of the vector environment")
     envs: int = option(32, "environments of the vector")
     long_rows: int = option(1_000_000, "rows of the longest result")
-    calls: int = option(15, "tool calls timed per length of the result")
+    calls: int = option(51, "tool calls timed per length of the result")
     soak_episodes: int = option(20_000, "light episodes over which memory is watched")
     seed: int = option(0, "of the database and the scripts")
     output: Path = option(ROOT / "experiments/results/bench_env.json", "where numbers go")
