@@ -135,6 +135,12 @@ def test_a_group_that_differs_in_process_only_can_count_as_informative():
     assert not is_informative(signals([0.1] * 3, [[0.2]] * 3), process=True)
 
 
-def test_an_overlong_cache_larger_than_the_limit_is_refused():
+@pytest.mark.parametrize("cache", [0, 11])
+def test_an_overlong_cache_of_nothing_or_larger_than_the_limit_is_refused(cache):
     with pytest.raises(ValueError, match="need 0 < cache <= limit"):
-        overlong_penalty(np.array([1]), 10, 11)
+        overlong_penalty(np.array([1]), 10, cache)
+
+
+def test_the_smallest_and_the_largest_cache():
+    assert overlong_penalty(np.array([9, 10, 11]), 10, 1).tolist() == [0.0, -1.0, -1.0]
+    assert overlong_penalty(np.array([0, 5, 10]), 10, 10).tolist() == [0.0, -0.5, -1.0]
