@@ -98,3 +98,11 @@ def test_a_lone_attempt_of_a_batch_keeps_its_distance_on_request():
     zero = assign(ESTIMATORS["reinforce_pp_baseline"](), groups)
     raw = assign(ESTIMATORS["reinforce_pp_baseline"](singleton="raw"), groups)
     assert zero[0][0].advantages_GS[0].tolist() == [0.0] < raw[0][0].advantages_GS[0].tolist()
+
+
+def test_the_epsilon_of_a_normalization_is_a_millionth_unless_it_is_said():
+    # 0 and 2 lie 1 from their mean, with deviation sqrt 2; -1e-6 and 1e-6 have a millionth of it
+    x, pool = np.array([0.0, 2.0, -1e-6, 1e-6]), np.array([0, 0, 1, 1])
+    expected = [1 / (2**0.5 + 1e-6), 1 / (2**0.5 + 1)]
+    np.testing.assert_allclose(normalize(x, pool)[1::2], expected, rtol=1e-9)
+    assert (normalize(x, pool) == normalize(x, pool, epsilon=1e-6)).all()
