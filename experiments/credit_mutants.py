@@ -30,6 +30,7 @@ sys.path.insert(0, str(ROOT))
 FOLDER = ROOT / "agents" / "credit"
 TESTS = (
     "tests/unit/credit/test_by_hand.py",
+    "tests/unit/credit/test_tokens.py",
     "tests/unit/credit/test_finestep.py",
     "tests/unit/credit/test_statistics.py",
     "tests/unit/credit/test_base.py",

@@ -4,17 +4,9 @@ import numpy as np
 import pytest
 
 from agents.credit import ESTIMATORS, assign
-from agents.credit.base import GroupSignals, signals
+from agents.credit.base import signals
 from agents.credit.gdpo import Gdpo
 from agents.credit.pav import pass_at_k
-from agents.credit.tokens import (
-    bi_level_gae,
-    by_step,
-    by_token,
-    token_gae,
-    token_returns,
-    whiten,
-)
 
 ROOT2 = np.sqrt(2)
 
@@ -326,52 +318,3 @@ def test_pass_at_k_estimates_are_refused_outside_their_range():
     assert pass_at_k(1, 2, 2) == 1.0 and pass_at_k(1, 4, 1) == 0.25
     with pytest.raises(ValueError, match="successes"):
         pass_at_k(1, 2, 3)
-
-
-# --- tokens
-
-
-def test_an_estimator_on_tokens_is_the_token_function():
-    rewards_BT = np.array([[0.0, 0.5, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, 0.25, 0.0]])
-    mask_BT = np.array([[1.0, 1.0, 0.0, 1.0, 1.0], [1.0, 0.0, 1.0, 1.0, 0.0]])
-    values_BT = np.array([[0.1, 0.2, 9.0, 0.3, 0.4], [0.5, 9.0, 0.6, 0.7, 9.0]])
-    group = signals([0, 0], [[0.5, 1.0], [0.0, 0.25]])
-    tokens_GS = (np.array([2, 2]), np.array([1, 2]))
-    values = tuple(values_BT[row][mask_BT[row] > 0] for row in range(2))
-    tokens = by_token(group, tokens_GS, values=values)
-    assert isinstance(tokens, GroupSignals)
-    ours = ESTIMATORS["gae"](gamma=0.9, lam=0.8, process_weight=1.0, whiten=False)(tokens)
-    expected = token_gae(rewards_BT, values_BT, mask_BT, 0.9, 0.8)
-    close(ours[0].advantages_GS, [expected[row][mask_BT[row] > 0] for row in range(2)])
-
-
-def test_credit_of_tokens_is_shown_as_the_mean_of_each_step():
-    tokens_GS = (np.array([2, 0, 3]), np.array([1]))
-    shown = by_step((np.array([1.0, 2.0, 3.0, 4.0, 8.0]), np.array([7.0])), tokens_GS)
-    close(shown, [[1.5, 0.0, 5.0], [7.0]])
-
-
-def test_token_returns_pass_observations_in_three_ways():
-    rewards, mask = np.array([[0.0, 0.0, 1.0]]), np.array([[1.0, 0.0, 1.0]])
-    assert token_returns(rewards, mask, 0.5, "skip").tolist() == [[0.5, 0.0, 1.0]]
-    assert token_returns(rewards, mask, 0.5, "through").tolist() == [[0.25, 0.0, 1.0]]
-    assert token_returns(rewards, mask, 0.5, "reset").tolist() == [[0.0, 0.0, 1.0]]
-
-
-def test_token_gae_starts_from_the_value_after_a_row_that_was_cut_off():
-    rewards, one = np.zeros((1, 1)), np.ones((1, 1))
-    cut = token_gae(rewards, 0.5 * one, one, 0.5, 1.0, after_B=np.array([3.0]))
-    assert cut.tolist() == [[1.0]]
-
-
-def test_turn_gae_with_one_turn_is_token_gae_on_the_last_token():
-    rewards, values = np.array([0.0, 0.0, 1.0]), np.array([0.2, 0.4, 0.6])
-    mask = np.ones(3)
-    ours = bi_level_gae(rewards, values, [2], mask, gamma=0.9, lam=0.8)
-    close([ours], token_gae(rewards[None], values[None], mask[None], 0.9, 0.8))
-
-
-def test_whitening_ignores_what_is_masked():
-    x, mask = np.array([[1.0, 99.0], [3.0, 5.0]]), np.array([[1.0, 0.0], [1.0, 1.0]])
-    assert whiten(x, mask, epsilon=0.0).tolist() == [[-1.0, 0.0], [0.0, 1.0]]
-    assert whiten(x, np.zeros((2, 2))).tolist() == [[0.0, 0.0], [0.0, 0.0]]
