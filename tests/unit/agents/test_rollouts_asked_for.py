@@ -111,6 +111,15 @@ class TestBranches:
         assert again == trees
         assert branched(collector, sampler(imitator, chat, rows=8), IDS, 8, seed=6) != trees
 
+    def test_trees_are_grown_for_an_estimator_that_needs_them(
+        self, collector, chat, imitator, trees
+    ):
+        def policy(temperature):
+            return sampler(imitator, chat, rows=8, temperature=temperature)
+
+        needs = ESTIMATORS["tree_grpo"].needs
+        assert collect_for(needs, collector, policy, 1.0, IDS, 8, seed=5) == trees
+
     def test_attempts_of_an_odd_number_are_refused(self, collector):
         with pytest.raises(ValueError, match="expected an even group_size, got 3"):
             branched(collector, None, IDS, 3, seed=0)
