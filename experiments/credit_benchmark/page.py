@@ -53,7 +53,7 @@ earlier answer.
 Extra episodes are those that an estimator asks for besides its share; rollout turns are the turns
 of the environment that learned signals cost in a run (the median). CPU seconds are of one run on
 one of two shared x86-64 cores, evaluation included. The stored runs of the menu tier are of
-revision 028e2b3.
+revision b740a9d (2026-11-29, a core of AMD Zen 3).
 
 The **menu** tier trains a small network on `ActionMenu`: candidate queries that differ in one
 stored text, and calls of which one decides. The rewards are the environment's, the statements run
