@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel
 
 from agents.chat import Chat
 from agents.policies.base import Sampling, check_group, check_prompt, end_tokens, head_size
 from agents.policies.decoding import one_token_a_row
+from agents.policies.draws import inverse_cdf, uniforms
 from agents.types import Completion
 
 
@@ -159,8 +159,8 @@ class TransformersPolicy:
         return self._prefill([group[0] for group in groups], groups)
 
     def _begin_turn(self, sequence: _Sequence) -> None:
-        draws = np.random.default_rng((sequence.seed, sequence.turns))
-        sequence.uniforms = draws.random(self.sampling.max_new_tokens).tolist()
+        count = self.sampling.max_new_tokens
+        sequence.uniforms = uniforms(sequence.seed, sequence.turns, count).tolist()
         sequence.token_ids, sequence.logprobs, sequence.idle = [], [], False
 
     def _prefill(
@@ -252,8 +252,8 @@ class TransformersPolicy:
         if temperature == 0:
             ids_B = logprobs_BV.argmax(dim=-1)
         else:
-            uniforms = [sequence.uniforms[len(sequence.token_ids)] for sequence in sequences]
-            ids_B = _inverse_cdf(logprobs_BV, torch.tensor(uniforms, device=logprobs_BV.device))
+            drawn = [sequence.uniforms[len(sequence.token_ids)] for sequence in sequences]
+            ids_B = inverse_cdf(logprobs_BV, torch.tensor(drawn, device=logprobs_BV.device))
         chosen_B = logprobs_BV.gather(1, ids_B[:, None])[:, 0].tolist()
         done = []
         for sequence, token, logprob in zip(sequences, ids_B.tolist(), chosen_B, strict=True):
@@ -319,12 +319,3 @@ class TransformersSampler:
 
 def _additive(mask_BTC: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return torch.zeros(mask_BTC.shape, dtype=dtype).masked_fill_(~mask_BTC, torch.finfo(dtype).min)
-
-
-def _inverse_cdf(logprobs_BV: torch.Tensor, uniforms_B: torch.Tensor) -> torch.Tensor:
-    """The smallest token whose cumulative probability exceeds the uniform number."""
-    cumulative_BV = logprobs_BV.exp().cumsum(dim=-1)
-    targets_B1 = (uniforms_B.to(cumulative_BV.dtype) * cumulative_BV[:, -1])[:, None]
-    return torch.searchsorted(cumulative_BV, targets_B1, right=True)[:, 0].clamp(
-        max=logprobs_BV.shape[1] - 1
-    )

@@ -20,7 +20,7 @@ from transformers import (
 from agents.batch import token_rows
 from agents.likelihood import token_logprobs
 from agents.losses import truncated_weights
-from agents.policies import vllm
+from agents.policies import vllm_engine
 from agents.policies.base import SamplerError, Sampling
 from agents.policies.transformers import TransformersSampler
 from agents.policies.vllm import VllmSampler
@@ -128,6 +128,16 @@ def test_both_engines_give_the_same_greedy_turns_and_log_probabilities(engine, l
             np.testing.assert_allclose(one.logprobs, other.logprobs, atol=1e-4)
 
 
+def test_both_engines_draw_the_same_turns_by_the_same_seeds(engine, learner, chat):
+    plain = TransformersSampler(learner, chat, ROWS, CONTEXT)
+    ours, theirs = (
+        sampled(play(sampler.policy(Sampling(9, 0.9)), groups(), turns=3))
+        for sampler in (plain, engine)
+    )
+    assert ours == theirs
+    assert len({tuple(turns) for turns in ours.values()}) == 6
+
+
 @pytest.mark.parametrize(
     ("make", "config", "tied"),
     [
@@ -177,7 +187,7 @@ def test_weights_are_taken_over_in_place(engine, learner, nudged):
 
 def test_weights_that_are_not_taken_over_are_noticed(engine, nudged, monkeypatch):
     nudged(1.0)
-    monkeypatch.setattr(vllm, "_pack_tied_head", lambda worker: None)
+    monkeypatch.setattr(vllm_engine, "_pack_tied_head", lambda worker: None)
     with pytest.raises(SamplerError, match="differ by .* nats"):
         engine.policy(Sampling(9))
 
