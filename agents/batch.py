@@ -74,19 +74,48 @@ class Batch:
             None if self.weights_BT is None else cut(self.weights_BT),
         )
 
-    def micro_batches(self, token_budget: int) -> list[list[int]]:
+    @property
+    def prompts_B(self) -> Tensor:
+        """Tokens before the first sampled one; 0 where nothing was sampled."""
+        return self.mask_BT.argmax(dim=1)
+
+    def micro_batches(self, token_budget: int, *, shared: bool = False) -> list[list[int]]:
         """Row numbers of parts of similar length with at most `token_budget` padded tokens each.
 
-        A row longer than the budget is a part of its own.
+        With `shared`, a group's prompt counts once in a part, and its rows stay together where
+        that makes fewer padded tokens. A row longer than the budget is a part of its own.
         """
-        lengths = self.lengths_B.tolist()
-        parts: list[list[int]] = []
-        for row in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
-            if parts and lengths[parts[-1][0]] * (len(parts[-1]) + 1) <= token_budget:
-                parts[-1].append(row)
-            else:
-                parts.append([row])
-        return parts
+        lengths, prompts = self.lengths_B.tolist(), self.prompts_B.tolist()
+        ways = [_parts(token_budget, range(len(lengths)), [0] * len(lengths), lengths)]
+        if shared:
+            rests = [length - prompt for length, prompt in zip(lengths, prompts, strict=True)]
+            ways.append(_parts(token_budget, self.group_B.tolist(), prompts, rests))
+        return min(ways, key=lambda way: way[1])[0]
+
+
+def _parts(
+    budget: int, groups: Sequence[int], prompts: Sequence[int], rests: Sequence[int]
+) -> tuple[list[list[int]], int]:
+    """Parts of the rows within the budget, and their padded tokens together."""
+
+    def padded(part: Sequence[int]) -> int:
+        """Tokens of a part in which every group's prompt is there once."""
+        count = len({groups[row] for row in part})
+        longest = max(prompts[row] for row in part), max(rests[row] for row in part)
+        return count * longest[0] + len(part) * longest[1]
+
+    longest: dict[int, int] = {}
+    for group, rest in zip(groups, rests, strict=True):
+        longest[group] = max(rest, longest.get(group, 0))
+    parts: list[list[int]] = []
+    for row in sorted(
+        range(len(rests)), key=lambda row: (-longest[groups[row]], groups[row], -rests[row])
+    ):
+        if parts and padded([*parts[-1], row]) <= budget:
+            parts[-1].append(row)
+        else:
+            parts.append([row])
+    return parts, sum(map(padded, parts))
 
 
 def assemble(

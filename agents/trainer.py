@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from agents import memory, precision
+from agents.attention import takes_keys
 from agents.batch import Batch, assemble
 from agents.credit.base import Credit, Estimator, assign
 from agents.credit.tokens import by_step
@@ -52,7 +53,8 @@ class Optimization:
 
     learning_rate   reached after `warmup` optimiser steps, then constant
     minibatches     optimiser steps per collected batch; rows are dealt out evenly
-    token_budget    padded tokens of one micro-batch; it changes memory, not results
+    token_budget    padded tokens of one micro-batch, in which the prompt of a group counts once;
+                    it changes memory, not results
     optimizer       a name in `agents.optim.OPTIMIZERS`
     precision       see `agents.precision`; whatever it is, weights keep their own dtype
     """
@@ -163,7 +165,13 @@ class Trainer(Generic[M]):
     def _logprobs(self, part: Batch) -> tuple[Tensor, Tensor]:
         """Log-probability of what was sampled, with a gradient, and entropy there; both (B, T)."""
         model = cast(PreTrainedModel, self.model)
-        return token_logprobs(model, part.token_ids_BT, part.mask_BT, self.temperature)
+        rows = (part.token_ids_BT, part.mask_BT)
+        return token_logprobs(model, *rows, self.temperature, part.group_B)
+
+    def _micro_batches(self, batch: Batch) -> list[list[int]]:
+        """Parts of a minibatch; prompts of groups are shared where the model can."""
+        shared = isinstance(self.model, PreTrainedModel) and takes_keys(self.model)
+        return batch.micro_batches(self.optimization.token_budget, shared=shared)
 
     def _reference(self, part: Batch) -> Tensor:
         """Log-probability under the reference of what was sampled; nothing without a penalty."""
@@ -188,7 +196,7 @@ class Trainer(Generic[M]):
             return batch, {}
         with watch("proximal"), torch.no_grad():
             proximal_BT = torch.zeros_like(batch.behaviour_BT)
-            for index in batch.micro_batches(self.optimization.token_budget):
+            for index in self._micro_batches(batch):
                 logprobs_BT, _ = self._logprobs(batch.rows(index))
                 proximal_BT[index, : logprobs_BT.shape[1]] = logprobs_BT.to(proximal_BT)
         compared = (proximal_BT, batch.behaviour_BT, batch.mask_BT)
@@ -201,7 +209,7 @@ class Trainer(Generic[M]):
         sums: Metrics = {}
         self.optimizer.zero_grad()  # what a step that failed has left
         tokens = float(batch.mask_BT.sum())
-        for index in batch.micro_batches(self.optimization.token_budget):
+        for index in self._micro_batches(batch):
             with watch("logprobs"):
                 loss, metrics = self._loss(batch, batch.rows(index), tokens)
             if not torch.isfinite(loss):

@@ -65,7 +65,7 @@ def ours(name: str, workload: Workload, folder: Path) -> Step:
     trainer = Trainer(
         model,
         ESTIMATORS["grpo"](),
-        optimization=Optimization(_RATE, warmup=0, token_budget=4_096, precision="auto"),
+        optimization=Optimization(_RATE, warmup=0, token_budget=2_048, precision="auto"),
     )
     places = iter(range(0, workload.prompts * _STEPS, workload.prompts))
 

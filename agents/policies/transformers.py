@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import torch
 from transformers import PreTrainedModel
 
+from agents.attention import additive
 from agents.chat import Chat
 from agents.policies.base import Sampling, check_group, check_prompt, end_tokens, head_size
 from agents.policies.decoding import one_token_a_row
@@ -235,7 +236,7 @@ class TransformersPolicy:
         rows = rows if isinstance(rows, slice) else rows.to(device)
         hidden_BTD = self.model.get_decoder()(
             input_ids=ids_BT.to(device),
-            attention_mask=_additive(mask_BTC, self.model.dtype)[:, None].to(device),
+            attention_mask=additive(mask_BTC, self.model.dtype)[:, None].to(device),
             position_ids=positions_BT.to(device),
             past_key_values=self._cache.at(rows, positions_BT.to(device), columns),
             use_cache=True,
@@ -315,7 +316,3 @@ class TransformersSampler:
 
     def close(self) -> None:
         """Nothing is held that is not freed with it."""
-
-
-def _additive(mask_BTC: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    return torch.zeros(mask_BTC.shape, dtype=dtype).masked_fill_(~mask_BTC, torch.finfo(dtype).min)

@@ -1,0 +1,109 @@
+"""Time the passes of an update with the prompts of groups computed once, and in every row.
+
+    python -m experiments.bench_prompts
+
+Both kinds compute the gradient of the same rows in turn, round by round; printed are medians of
+processor seconds and of their ratio within a round. One thread, in the precision that the trainer
+chooses. About three minutes of one core.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from time import process_time
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from agents import precision
+from agents.batch import Batch
+from agents.likelihood import token_logprobs
+from experiments.bench_workload import SIZES, WORKLOADS, save_model
+from experiments.flags import option, parse
+from text2sql_gym.registry import lookup
+
+LENGTHS = ((100, 64), (100, 256), (250, 120), (400, 200))
+"""tokens of a prompt, and tokens after it at most; rows have between half of them and all"""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Time the passes of an update with prompts shared and not."""
+
+    size: str = option("3M", f"of the model: {', '.join(SIZES)}")
+    rounds: int = option(3, "passes of each kind that are counted")
+    prompts: int = option(8, "groups")
+    group: int = option(8, "rows of a group")
+    token_budget: int = option(2_048, "padded tokens of a part")
+    seed: int = option(0, "of tokens and lengths")
+
+    def __post_init__(self) -> None:
+        lookup(SIZES, self.size, "size")
+        if min(self.rounds, self.prompts, self.group, self.token_budget) < 1:
+            raise ValueError("rounds, prompts, group and token_budget must be at least 1")
+
+
+def main() -> None:
+    """Print one Markdown table."""
+    config = parse(Config)
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        save_model(Path(folder), config.size, WORKLOADS["single"])
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder)
+    print("| tokens of a prompt | tokens after it | whole rows, s | shared prompts, s | ratio |")
+    print("|---|---|---|---|---|")
+    with precision.training(model, "auto"):
+        for prompt, rest in LENGTHS:
+            batch = rows(config, prompt, rest, model.config.vocab_size)
+            kinds = [_passes(model, batch, config.token_budget, shared) for shared in (False, True)]
+            for once in kinds:
+                once()
+            times = [[_seconds(once) for once in kinds] for _ in range(config.rounds)]
+            whole, shared = (median(column) for column in zip(*times, strict=True))
+            ratio = median(one / other for one, other in times)
+            print(f"| {prompt} | {rest} | {whole:.2f} | {shared:.2f} | {ratio:.2f} |", flush=True)
+
+
+def rows(config: Config, prompt: int, rest: int, vocabulary: int) -> Batch:
+    """Groups of rows with random tokens, of which all after the prompt are sampled."""
+    draw = torch.Generator().manual_seed(config.seed)
+    count = config.prompts * config.group
+    group_B = torch.arange(config.prompts).repeat_interleave(config.group)
+    prompts_GP = torch.randint(vocabulary, (config.prompts, prompt), generator=draw)
+    rests_BS = torch.randint(vocabulary, (count, rest), generator=draw)
+    ids_BT = torch.cat([prompts_GP[group_B], rests_BS], dim=1)
+    lengths_B = torch.randint(rest // 2, rest + 1, (count,), generator=draw) + prompt
+    places_T = torch.arange(ids_BT.shape[1])
+    mask_BT = ((places_T >= prompt) & (places_T < lengths_B[:, None])).float()
+    turn_BT = torch.where(mask_BT > 0, 0, -1)
+    return Batch(ids_BT, mask_BT, torch.zeros_like(mask_BT), turn_BT, group_B)
+
+
+def _passes(model: PreTrainedModel, batch: Batch, budget: int, shared: bool) -> Callable[[], None]:
+    """What computes the gradient of all rows, part by part."""
+
+    def once() -> None:
+        model.zero_grad()
+        for index in batch.micro_batches(budget, shared=shared):
+            part = batch.rows(index)
+            group_B = part.group_B if shared else None
+            logprobs_BT, _ = token_logprobs(
+                model, part.token_ids_BT, part.mask_BT, 1.0, group_B
+            )
+            logprobs_BT.sum().backward()  # type: ignore[no-untyped-call]
+
+    return once
+
+
+def _seconds(once: Callable[[], None]) -> float:
+    start = process_time()
+    once()
+    return process_time() - start
+
+
+if __name__ == "__main__":
+    main()
