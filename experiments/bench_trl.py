@@ -13,7 +13,7 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
-from time import perf_counter, process_time
+from time import perf_counter
 from typing import Any
 
 import datasets
@@ -28,7 +28,8 @@ from transformers import (
 )
 from trl.trainer import grpo_trainer
 
-from experiments.bench_learners import _RATE, _STEPS, _peak_mb
+from experiments.bench_learners import _RATE, _STEPS
+from experiments.bench_paired import Clock, say
 from experiments.bench_workload import Workload, make_env, tasks_of
 from text2sql_gym.env import Text2SQLEnv
 
@@ -70,7 +71,7 @@ class Stepwise(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, times: dict[str, float]) -> None:
         self._times = times
-        self._begin = (0.0, 0.0)
+        self._clock = Clock()
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -79,21 +80,29 @@ class Stepwise(TrainerCallback):  # type: ignore[misc]
         if not sys.stdin.readline():
             control.should_training_stop = True
         self._times.clear()
-        self._begin = perf_counter(), process_time()
+        self._clock = Clock()
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Stop the clocks."""
-        wall, cpu = self._begin
-        record = {"wall": perf_counter() - wall, "cpu": process_time() - cpu, **self._times}
-        print("@", json.dumps({**record, "peak_mb": _peak_mb()}), flush=True)
+        say(self._clock.record(self._times))
 
 
 def run(options: dict[str, Any], workload: Workload, folder: Path) -> None:
     """Train until the standard input ends."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
     times: dict[str, float] = {}
+    trainer = build(options, workload, folder, Stepwise(times))
+    _watch_generation(trainer, times)
+    say({})
+    trainer.train()
+
+
+def build(
+    options: dict[str, Any], workload: Workload, folder: Path, callback: TrainerCallback
+) -> grpo_trainer.GRPOTrainer:
+    """The trainer with these options, on the workload."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     Shop.workload = workload
     how: dict[str, Any] = {}
     if workload.turns > 1:
@@ -105,17 +114,14 @@ def run(options: dict[str, Any], workload: Workload, folder: Path) -> None:
     if options.get("use_vllm"):
         _fit_vllm(workload, folder)
         options = {**options, "vllm_max_model_length": _context(workload, tokenizer)}
-    trainer = grpo_trainer.GRPOTrainer(
+    return grpo_trainer.GRPOTrainer(
         model=str(folder),
         args=_config(workload, options),
         train_dataset=_dataset(workload),
         processing_class=tokenizer,
-        callbacks=[Stepwise(times)],
+        callbacks=[callback],
         **how,
     )
-    _watch_generation(trainer, times)
-    print("@", json.dumps({"peak_mb": _peak_mb()}), flush=True)
-    trainer.train()
 
 
 def _config(workload: Workload, options: dict[str, Any]) -> trl.GRPOConfig:

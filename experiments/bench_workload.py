@@ -44,6 +44,7 @@ class Workload:
 
     An attempt of one turn is `tokens` long; of several turns, each is `mean` tokens long on the
     mean and the attempt has at most `tokens` after its prompt, what the tools answer included.
+    One call in `heavy` runs a heavy statement; with 0 none does.
     """
 
     turns: int
@@ -51,26 +52,48 @@ class Workload:
     mean: int = 0
     prompts: int = 8
     group: int = 8
+    heavy: int = 0
 
     @property
     def attempts(self) -> int:
         """Attempts of a step."""
         return self.prompts * self.group
 
+    def runs_heavy(self, text: str) -> bool:
+        """Whether the call of this turn runs a heavy statement."""
+        return bool(self.heavy) and zlib.crc32(text.encode()) // 2 % self.heavy == 0
+
 
 WORKLOADS = {
     "single": Workload(turns=1, tokens=64),
     "multi": Workload(turns=4, tokens=256, mean=24),
+    "uneven": Workload(turns=4, tokens=256, mean=24, heavy=16),
 }
+
+_COUNTED = 200_000  # rows that a heavy statement makes and counts
+
+
+def heavy_statement(drawn: int) -> str:
+    """One that no memory of results answers: each number makes another."""
+    rows = _COUNTED + drawn % 9_973
+    numbers = f"(SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})"
+    return f"WITH RECURSIVE n(i) AS {numbers} SELECT COUNT(*) FROM n"
 
 
 @dataclass(frozen=True)
 class AnyText(FineStep):
-    """A protocol in which every text calls one of two light statements, with an own comment."""
+    """A protocol in which every text calls one of two light statements, with an own comment.
+
+    With a workload that has them, some texts call a heavy one.
+    """
+
+    workload: Workload = WORKLOADS["single"]
 
     def parse(self, action: str) -> ToolCall:
         """Choose by the text."""
         drawn = zlib.crc32(action.encode())
+        if self.workload.runs_heavy(action):
+            return ToolCall("execute_sql", {"sql": heavy_statement(drawn)})
         statement = ("SELECT COUNT(*) FROM {}", "SELECT * FROM {} LIMIT 20")[drawn % 2]
         tables = "(SELECT name FROM sqlite_master WHERE type = 'table')"
         return ToolCall("execute_sql", {"sql": f"{statement.format(tables)} -- {drawn % 997}"})
@@ -86,7 +109,7 @@ def make_env(tasks: Sequence[Task], workload: Workload) -> Text2SQLEnv:
     """The environment that contestants of all kinds call."""
     return Text2SQLEnv(
         tasks=tasks,
-        protocol=AnyText(style="compact"),
+        protocol=AnyText(style="compact", workload=workload),
         rewards=RewardScheme({"drawn": 1.0}, {}, own={"drawn": drawn_reward}),
         max_turns=workload.turns,
     )

