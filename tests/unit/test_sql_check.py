@@ -6,11 +6,10 @@ from uuid import UUID
 
 import pytest
 
-from text2sql_gym.backends import sql_rows
 from text2sql_gym.backends.answers import Refused
 from text2sql_gym.backends.sql_check import checked
 from text2sql_gym.backends.sql_reads import reads
-from text2sql_gym.backends.sql_rows import fetch, plain
+from text2sql_gym.backends.sql_rows import plain, plain_rows
 
 TABLES = {
     "Customer": {"id": "INTEGER", "Name": "TEXT"},
@@ -169,38 +168,9 @@ def test_a_cell_becomes_what_sqlite_would_store(cell, expected):
     assert type(plain(cell)) is type(expected)
 
 
+def test_rows_become_tuples_of_plain_cells():
+    assert plain_rows([[True, "a"], (Decimal("7"), None)]) == [(1, "a"), (7, None)]
+
+
 def test_a_number_that_is_none_is_a_float():
     assert str(plain(Decimal("NaN"))) == "nan"
-
-
-class Source:
-    """Rows by demand, and how many were asked for."""
-
-    def __init__(self, rows):
-        self.left, self.asked = list(rows), 0
-
-    def __call__(self, count):
-        self.asked += count
-        taken, self.left = self.left[:count], self.left[count:]
-        return taken
-
-
-@pytest.mark.parametrize(
-    ("max_rows", "expected"), [(0, (0, False)), (4, (4, False)), (5, (5, True)), (9, (5, True))]
-)
-def test_rows_are_fetched_up_to_the_limit(monkeypatch, max_rows, expected):
-    monkeypatch.setattr(sql_rows, "_CHUNK_CELLS", 4)
-    source = Source([(number, "a") for number in range(5)])
-    rows, complete = fetch(source, 2, max_rows)
-    assert (len(rows), complete) == expected
-    assert rows == [(number, "a") for number in range(len(rows))]
-    assert source.asked <= max_rows + 2
-
-
-def test_rows_that_weigh_or_count_too_much_are_cut(monkeypatch):
-    monkeypatch.setattr(sql_rows, "_CHUNK_CELLS", 1)
-    monkeypatch.setattr(sql_rows, "RESULT_BYTES", 2_500)
-    assert len(fetch(Source([("x" * 1_000,)] * 9), 1, 9)[0]) == 3
-    monkeypatch.setattr(sql_rows, "RESULT_CELLS", 6)
-    rows, complete = fetch(Source([("a", "b")] * 9), 2, 9)
-    assert (len(rows), complete) == (3, False)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlite_files import write
 
-from text2sql_gym.backends import sqlite_guard
+from text2sql_gym.backends import answers
 from text2sql_gym.backends.sqlite import SqliteBackend
 from text2sql_gym.backends.sqlite_clock import NOW, may_read_clock
 from text2sql_gym.backends.sqlite_guard import LIGHT, Escalate, GuardedConnection
@@ -156,13 +156,27 @@ def test_a_result_that_weighs_too_much_is_cut(path):
     backend = SqliteBackend(path, LIMITS, cached=False)
     sql = "SELECT hex(zeroblob(400000)) FROM sale a, sale b, sale c, sale d"  # 81 x 0.8 MB
     table = backend.execute(sql, max_rows=1_000)
-    assert not table.complete
-    assert 40 <= len(table.rows) < 81
+    assert (len(table.rows), table.complete) == (39, False)
+    late = "WITH n AS (SELECT a.id FROM sale a, sale b, sale c, sale d, sale e, sale f, sale g)"
+    sql = f"{late} SELECT iif(row_number() OVER () < 2000, 'x', hex(zeroblob(400000))) FROM n"
+    table = backend.execute(sql, max_rows=2_100)  # the rows after the small ones
+    assert (len(table.rows), table.complete) == (1_999 + 39, False)
     backend.close()
 
 
+def test_what_weighs_too_much_for_this_process_is_passed_on(path):
+    guard = GuardedConnection(str(path), LIGHT)
+    tables = ", ".join(f"sale s{number}" for number in range(9))  # 3 ** 9 rows
+    sql = f"SELECT hex(s0.id || hex(zeroblob(900))) FROM {tables}"  # of 3.6 kB
+    _, rows, complete, _ = guard.run(sql, 7_900, vm_steps=10**9, seconds=60.0)
+    assert (len(rows), complete) == (7_900, False)
+    with pytest.raises(Escalate):
+        guard.run(sql, 10_000, vm_steps=10**9, seconds=60.0)
+    guard.close()
+
+
 def test_a_result_with_too_many_cells_is_cut(path, monkeypatch):
-    monkeypatch.setattr(sqlite_guard, "RESULT_CELLS", 20)
+    monkeypatch.setattr(answers, "RESULT_CELLS", 20)
     guard = GuardedConnection(str(path), LIGHT)
     sql = "SELECT a.id, b.id FROM sale a, sale b, sale c"  # 27 rows of two cells
     columns, rows, complete, _ = guard.run(sql, 1_000, vm_steps=10**6, seconds=9.0)

@@ -8,10 +8,10 @@ from typing import Any
 
 import duckdb
 
-from text2sql_gym.backends.answers import Answer, Refused
+from text2sql_gym.backends.answers import Answer, Refused, fetch
 from text2sql_gym.backends.sql_check import SELECT_ONLY, checked
 from text2sql_gym.backends.sql_reads import Tables, reads
-from text2sql_gym.backends.sql_rows import fetch
+from text2sql_gym.backends.sql_rows import plain_rows
 
 _OPEN_DATABASES = 4
 _LOCKED = {
@@ -72,7 +72,9 @@ class DuckdbEngine:
             _check_kind(connection, sql)
             cursor = connection.execute(sql)
             columns = tuple(column[0] for column in cursor.description or ())
-            rows, complete = fetch(cursor.fetchmany, len(columns), max_rows)
+            rows, complete = fetch(
+                lambda count: plain_rows(cursor.fetchmany(count)), len(columns), max_rows
+            )
         except duckdb.Error as error:
             raise self._refusal(error, path, version) from error
         finally:

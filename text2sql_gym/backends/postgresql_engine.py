@@ -11,10 +11,10 @@ from typing import Any
 import psycopg
 from psycopg import errors
 
-from text2sql_gym.backends.answers import Answer, Refused
+from text2sql_gym.backends.answers import Answer, Refused, fetch
 from text2sql_gym.backends.sql_check import checked
 from text2sql_gym.backends.sql_reads import Tables, reads
-from text2sql_gym.backends.sql_rows import fetch
+from text2sql_gym.backends.sql_rows import plain_rows
 
 _START = (
     "BEGIN READ ONLY; SET LOCAL statement_timeout = {milliseconds}; SET LOCAL timezone = 'UTC';"
@@ -79,7 +79,9 @@ class PostgresqlEngine:
             with connection.cursor(name="answer") as cursor:
                 cursor.execute(sql.encode())
                 columns = tuple(column.name for column in cursor.description or ())
-                rows, complete = fetch(cursor.fetchmany, len(columns), max_rows)
+                rows, complete = fetch(
+                    lambda count: plain_rows(cursor.fetchmany(count)), len(columns), max_rows
+                )
             connection.execute("ROLLBACK")
         except psycopg.Error as error:
             raise self._refusal(error, url) from error

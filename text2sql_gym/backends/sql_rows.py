@@ -1,37 +1,19 @@
-"""Rows of engines with many types as cells of a result, within its bounds."""
+"""Cells of engines with many types as SQLite would store them."""
 
 from __future__ import annotations
 
 import json
-import marshal
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from text2sql_gym.backends.answers import RESULT_BYTES, RESULT_CELLS, Row
-
-_CHUNK_CELLS = 4_096
+from text2sql_gym.backends.answers import Row
 
 
-def fetch(
-    fetch_many: Callable[[int], Sequence[Sequence[Any]]], width: int, max_rows: int
-) -> tuple[list[Row], bool]:
-    """Return at most `max_rows` rows, and whether these are all.
-
-    Fewer when they have more than `RESULT_CELLS` cells or weigh more than `RESULT_BYTES`.
-    """
-    wanted = min(max_rows, RESULT_CELLS // max(width, 1)) + 1
-    rows: list[Row] = []
-    weight = 0
-    while len(rows) < wanted and weight < RESULT_BYTES:
-        asked = min(wanted - len(rows), max(1, _CHUNK_CELLS // max(width, 1)))
-        chunk = [tuple([plain(cell) for cell in row]) for row in fetch_many(asked)]
-        rows += chunk
-        weight += len(marshal.dumps(chunk))
-        if len(chunk) < asked:
-            return rows, True
-    return rows[: wanted - 1], False
+def plain_rows(rows: Iterable[Sequence[Any]]) -> list[Row]:
+    """Return rows with every cell `plain`."""
+    return [tuple([plain(cell) for cell in row]) for row in rows]
 
 
 def plain(cell: Any) -> None | int | float | str | bytes:

@@ -6,13 +6,20 @@ differs. Worker processes import this module without the rest of the package.
 
 from __future__ import annotations
 
-import marshal
 import re
 import sqlite3
 from time import perf_counter
 from typing import NamedTuple, NoReturn
 
-from text2sql_gym.backends.answers import RESULT_BYTES, RESULT_CELLS, Answer, Reads, Refused, Row
+from text2sql_gym.backends.answers import (
+    CHUNK_CELLS,
+    Answer,
+    Reads,
+    Refused,
+    Row,
+    countable,
+    fetch,
+)
 from text2sql_gym.backends.sqlite_clock import (
     TIME_ARGUMENTS,
     cells_with_words,
@@ -93,7 +100,7 @@ class Tier(NamedTuple):
     """whether 'now' is fixed at a cost per call: if not, such a statement is passed on"""
 
 
-LIGHT = Tier(4_000, 100, 0, 2, _ALLOWED - _ESCALATED, 8_000, False, False)
+LIGHT = Tier(4_000, 100, 0, 2, _ALLOWED - _ESCALATED, CHUNK_CELLS, False, False)
 """In the trainer's process: short, light statements, whose first rows cannot weigh much."""
 
 PLAIN = Tier(1_000_000, 1_000, 0, 4, _ALLOWED, 64, True, False)
@@ -194,28 +201,18 @@ class GuardedConnection:
         return self._holds_words.get((table, column), False)
 
     def _rows(self, cursor: sqlite3.Cursor, max_rows: int, width: int) -> tuple[list[Row], bool]:
-        """Fetch in chunks that double, and stop when the rows weigh or count too much."""
-        wanted = min(max_rows, RESULT_CELLS // width or 1) + 1
-        chunk = min(wanted, self._tier.first_cells // width or 1)
-        rows: list[Row] = cursor.fetchmany(chunk)
-        weight, weighed = 0, 0
-        while len(rows) - weighed == chunk and len(rows) < wanted:
-            weight += len(marshal.dumps(rows[weighed:]))
-            weighed = len(rows)
-            if weight >= RESULT_BYTES:
-                return rows, self._is_exhausted(cursor)
-            chunk = min(2 * chunk, LIGHT.first_cells // width or 1, wanted - weighed)
-            rows += cursor.fetchmany(chunk)
-        if len(rows) == wanted:
-            del rows[-1]
-            return rows, False
-        return rows, True
-
-    def _is_exhausted(self, cursor: sqlite3.Cursor) -> bool:
-        """Say whether there are no more rows; a light tier leaves large results to the next."""
-        if not self._tier.killable:
+        """Fetch what may be given out; a light tier passes a result on that weighs more."""
+        tier = self._tier
+        rows, complete = fetch(
+            cursor.fetchmany,
+            width,
+            max_rows,
+            first_cells=tier.first_cells,
+            weigh_first=tier.killable,
+        )
+        if not complete and len(rows) < countable(width, max_rows) and not tier.killable:
             raise Escalate
-        return cursor.fetchone() is None
+        return rows, complete
 
     def _run_lenient(self, sql: str, max_rows: int) -> Answer:
         """Run again with text that is not UTF-8 decoded leniently: exact text is faster."""
