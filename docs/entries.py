@@ -34,8 +34,11 @@ def summary(entry: Any) -> str:
 def described(target: Any, links: Links) -> str:
     """A docstring as Markdown, without a listing of fields: those stand in the table below it."""
     text = inspect.getdoc(target) or ""
-    own_fields = {field.name for field in fields(target)} if is_dataclass(target) else set()
-    blocks = [block for block in text.split("\n\n") if not own_fields & listed(block).keys()]
+    if is_dataclass(target):
+        own = {field.name for field in fields(target)}
+    else:
+        own = set() if isinstance(target, type) else {option.name for option in _options(target)}
+    blocks = [block for block in text.split("\n\n") if not own & listed(block).keys()]
     return as_markdown("\n\n".join(blocks), links)
 
 
@@ -54,18 +57,17 @@ def members(name: str, entry: Any, links: Links) -> str:
 def arguments(entry: Any, links: Links) -> str:
     """The table of what may be set, with the values that this entry has."""
     target = documented(entry)
-    if is_dataclass(target):
-        told = field_docstrings(target) | listed(inspect.getdoc(target) or "")
-        meanings = {name: as_markdown(" ".join(text.split()), links) for name, text in told.items()}
-        rows = [_field_row(field, entry, meanings) for field in fields(target)]
-    elif isinstance(target, type):
+    if isinstance(target, type) and not is_dataclass(target):
         return f"## Arguments in full\n\n{code_block(_call(target), 'python')}"
+    told = field_docstrings(target) if is_dataclass(target) else {}
+    told |= listed(inspect.getdoc(target) or "")
+    meanings = {name: as_markdown(" ".join(text.split()), links) for name, text in told.items()}
+    if is_dataclass(target):
+        rows = [_field_row(field, entry, meanings) for field in fields(target)]
     else:
-        rows = [_parameter_row(option) for option in _options(target)]
+        rows = [_parameter_row(option, meanings) for option in _options(target)]
     head = ("name", "type", "value" if entry is not target else "default", "meaning")
-    columns = 4 if any(row[3] for row in rows) else 3
-    shown = table(head[:columns], [row[:columns] for row in rows])
-    return f"## Arguments\n\n{shown}" if rows else ""
+    return f"## Arguments\n\n{table(head, rows)}" if rows else ""
 
 
 def _field_row(
@@ -92,8 +94,11 @@ def _options(function: Any) -> list[inspect.Parameter]:
     return [given for given in parameters if given.kind is inspect.Parameter.KEYWORD_ONLY]
 
 
-def _parameter_row(option: inspect.Parameter) -> tuple[str, str, str, str]:
-    return f"`{option.name}`", f"`{option.annotation}`", f"`{_shown(option.default)}`", ""
+def _parameter_row(
+    option: inspect.Parameter, meanings: Mapping[str, str]
+) -> tuple[str, str, str, str]:
+    default = f"`{_shown(option.default)}`"
+    return f"`{option.name}`", f"`{option.annotation}`", default, meanings.get(option.name, "")
 
 
 def _call(cls: type) -> str:

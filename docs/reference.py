@@ -239,7 +239,8 @@ def _page(kind: Kind, name: str, entry: Any, links: Links) -> str:
 def _links() -> dict[str, str]:
     """Where a name in single backticks leads: the page of the entry it is, or that it documents.
 
-    Names that are plain words are left alone: `outcome` is a scheme, and much else.
+    Names that are plain words are left alone: `outcome` is a scheme, and much else. The path of a
+    guide leads there.
     """
     links: dict[str, str] = {}
     for kind in KINDS:
@@ -248,4 +249,6 @@ def _links() -> dict[str, str]:
             page = f"{kind.elsewhere or f'../{kind.folder}/'}{name}.md"
             links.setdefault(name, page)
             links.setdefault(documented(entry).__name__, page)
-    return {name: page for name, page in links.items() if name.lower() != name or "_" in name}
+    named = {name: page for name, page in links.items() if name.lower() != name or "_" in name}
+    guides = (path.name for path in Path(__file__).parent.glob("*.md"))
+    return named | {f"docs/{name}": f"../../{name}" for name in guides}

@@ -134,14 +134,33 @@ def test_an_object_shows_its_own_values(reference, pages):
     assert "| `process_scale` | `float` | `0.1` | share of the process sum" in page
 
 
-def test_a_listing_of_fields_stands_in_the_table_of_arguments_and_nowhere_else(reference, pages):
-    target = reference.documented(reference.REWARDS["hard_constraints"])
+@pytest.mark.parametrize(
+    ("registry", "page", "entry"),
+    [
+        ("REWARDS", "rewards/hard_constraints.md", "hard_constraints"),
+        ("DATASETS", "datasets/synthetic.md", "synthetic"),
+    ],
+)
+def test_a_listing_of_arguments_stands_in_their_table_and_nowhere_else(
+    reference, pages, registry, page, entry
+):
+    target = reference.documented(getattr(reference, registry)[entry])
     found = re.findall(r"^(\w+)  +(\S.{10,20})", inspect.getdoc(target), re.MULTILINE)
     assert len(found) >= 4
     for field, meaning in found:
-        page = pages["rewards/hard_constraints.md"]
-        assert page.count(meaning) == 1
-        assert f"| `{field}` | `bool` | `True` | {meaning}" in page
+        assert pages[page].count(meaning) == 1
+        assert re.search(rf"\| `{field}` \| `.*` \| `.*` \| {re.escape(meaning)}", pages[page])
+
+
+def test_every_argument_is_explained(pages):
+    rows = [
+        row
+        for page in pages.values()
+        for row in page.partition("\n## Arguments\n\n")[2].partition("\n\n")[0].split("\n")
+        if row.startswith("| `")
+    ]
+    assert len(rows) > 40
+    assert [row for row in rows if not re.fullmatch(r"\| `\w+` \| .+ \| .+ \| .{9,} \|", row)] == []
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -159,6 +178,7 @@ def test_names_of_entries_are_linked_and_plain_words_are_not(pages):
     page = pages["environments/Text2SQL-v0.md"]
     assert "[`PROTOCOLS`](../protocols/index.md)" in page
     assert "`outcome`" in page and "[`outcome`]" not in page
+    assert "[`docs/rewards.md`](../../rewards.md)" in page
 
 
 @pytest.mark.slow

@@ -66,9 +66,12 @@ def load_bird(
     ``database_description`` beside each database and are read with its schema.
 
     Records with the same ``question_id`` are one task that accepts the query of each: the archive
-    of mini-dev has two records twice. `tied` also accepts the queries of ``dev_tied_append.json``
-    beside dev.json, which answer a question with several best answers by all of them; BIRD's own
-    evaluation does not read that file.
+    of mini-dev has two records twice.
+
+    tied                    also accept the queries of ``dev_tied_append.json`` beside dev.json,
+                            which answer a question with several best answers by all of them;
+                            BIRD's own evaluation does not read that file
+    skip_missing_databases  leave out questions whose database is missing, instead of an error
 
     Raises `DatasetError` when two records with one id ask different questions.
     """

@@ -38,11 +38,15 @@ def load_own(
 ) -> tuple[Task, ...]:
     """Make questions about the databases under `data_dir`; nothing is written.
 
-    `database_ids` (file names without their ending) restricts them, for example to the training
-    databases of a benchmark. With three or more, the splits have different databases; with fewer,
-    different questions about the same. A question asks about columns whose role is clear from
-    their values, and about declared foreign keys without gaps; a database without any gives no
-    tasks. `Task.difficulty` and `Task.source` are those of `synthetic`, with ``own/``.
+    With three databases or more, the splits have different ones; with fewer, different questions
+    about the same. A question asks about columns whose role is clear from their values, and about
+    declared foreign keys without gaps; a database without any gives no tasks. `Task.difficulty` and
+    `Task.source` are those of `synthetic`, with ``own/``.
+
+    seed                    which questions are asked, and what falls into which split
+    questions_per_database  how many at most; a small database gives fewer
+    database_ids            file names without their ending that restrict the databases, for
+                            example to those of a benchmark's training split; None for all
 
     Raises `DatasetError` when there is no database, or when a file is none.
     """

@@ -43,7 +43,12 @@ def load_records(
     absent for questions without gold), ``evidence``, ``difficulty`` and ``question_id`` are
     optional. Databases are looked for in `database_dir`, else in `data_dir` and its usual folders
     (``database``, ``databases``, ``<split>_databases``, ...), as ``<db_id>/<db_id>.sqlite`` or
-    ``<db_id>.sqlite``. Relative paths are relative to `data_dir`.
+    ``<db_id>.sqlite``.
+
+    file                    the file with the questions, relative to `data_dir`; None for one that
+                            is named after the split
+    database_dir            the folder of the databases, relative to `data_dir`; None for the usual
+    skip_missing_databases  leave out questions whose database is missing, instead of an error
 
     Raises `DatasetError` naming the file and line of a broken record.
     """

@@ -76,6 +76,8 @@ def load_spider(
     `data_dir` is Spider's folder, also one named ``spider_data`` as in the archive, or its parent.
     `Task.difficulty` is Spider's own hardness of the first gold query, computed by `hardness` since
     the files do not state it.
+
+    skip_missing_databases  leave out questions whose database is missing, instead of an error
     """
     files = lookup(SPLITS, split, "split of spider")
     root = _root(require_dir(data_dir, "spider", _HOW))

@@ -51,10 +51,13 @@ def load_synthetic(
     ``~/.cache/text2sql_gym``. Database number k of a split depends on the seed, the split and k
     only, its first questions not on how many are asked for.
 
-    `templates` restricts the questions to some of `questions.TEMPLATES`; empty means all.
-
     `Task.difficulty` is easy, medium, hard or extra; `Task.source` is ``synthetic/<template>``,
     where templates that need a look at the stored values are named ``lookup_...``.
+
+    seed                    another seed makes other databases and questions
+    databases               how many; None for what `DATABASES` says of the split
+    questions_per_database  how many questions are asked of each
+    templates               those of `questions.TEMPLATES` that are used; empty for all
     """
     lookup(DOMAINS, split, "split of synthetic")
     count = DATABASES[split] if databases is None else databases

@@ -40,6 +40,7 @@ class RVes:
     """
 
     iterations: int = 100
+    """how often both queries are timed"""
 
     def prepare(self, sql: str, database: Backend, limits: Limits) -> Gold:
         """Keep the gold rows as a set."""

@@ -49,8 +49,11 @@ class SpiderTestSuite:
     """
 
     keep_distinct: bool = False
+    """leave the word DISTINCT where it stands"""
     folder: str = ""
+    """where the databases of a test suite are; "" for beside the main one"""
     max_arrangements: int = 5_040
+    """permutations of columns that are tried"""
 
     def prepare(self, sql: str, database: Backend, limits: Limits) -> Gold:
         """Run the gold query on every database."""

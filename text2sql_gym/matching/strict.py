@@ -61,10 +61,15 @@ class Strict:
     """
 
     relative: float = 1e-9
+    """largest relative difference of two floats that are equal"""
     max_arrangements: int = 120
+    """assignments of columns that are tried"""
     variants: int = 2
+    """perturbed copies of the database on which the answer must be right too"""
     seed: int = 0
+    """which copies these are"""
     witness: Literal["empty", "always", "never"] = "empty"
+    """for which gold queries a copy is made where they find rows: those that find none, or all"""
 
     def __post_init__(self) -> None:
         if self.witness not in ("empty", "always", "never"):

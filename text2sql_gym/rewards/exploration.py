@@ -29,6 +29,7 @@ class Exploration:
     """
 
     enough: int = 2
+    """how many useful calls are paid in full"""
 
     def __post_init__(self) -> None:
         if self.enough < 1:
