@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -66,14 +66,25 @@ class Collector:
     Turns that are complete are stepped and extended while the other episodes go on generating, so
     none waits for another; of turns that are complete at once, the statements run side by side. The
     result depends on `seed` and the policy, not on the order in which episodes or statements end:
-    the policy gets the answers in the order in which it gave the turns. `watch` sums the seconds
-    spent in generation (the policy), sql (the environment: prompts, statements, judging) and encode
-    (texts to tokens); who wants those of some calls puts a new one there before them.
+    the policy gets the answers in the order in which it gave the turns. With `overlap` it goes on
+    generating while statements run, and gets each answer when it is there; of which episodes a
+    batch is made then depends on the clock, and by rounding so may what is sampled.
+
+    `watch` sums the seconds spent in generation (the policy), sql (the environment: prompts,
+    statements, judging) and encode (texts to tokens); who wants those of some calls puts a new one
+    there before them.
     """
 
-    def __init__(self, make_env: Callable[[], Text2SQLEnv], chat: Chat, *, rows: int) -> None:
+    def __init__(
+        self,
+        make_env: Callable[[], Text2SQLEnv],
+        chat: Chat,
+        *,
+        rows: int,
+        overlap: bool = False,
+    ) -> None:
         self._chat = chat
-        self._rows = rows
+        self._rows, self._overlap = rows, overlap
         self._make_env = make_env
         self._envs: list[Text2SQLEnv] = []
         self._idle: list[Text2SQLEnv] = []
@@ -130,7 +141,9 @@ class Collector:
         """Attempts from the beginning of a task, by its id, or from a place."""
         if group_size > self._rows:
             raise ValueError(f"group_size {group_size} exceeds the policy's {self._rows} rows")
+        self._turns.drop()  # what an error left under way
         self._idle = list(self._envs)
+        awaited: dict[int, Completion] = {}
         waiting = deque(enumerate(starts))
         running: dict[int, _Attempt] = {}
         ended: dict[int, list[tuple[int, Trajectory]]] = {}
@@ -139,10 +152,11 @@ class Collector:
                 running |= self._open(policy, *waiting.popleft(), group_size, seed)
             with self.watch("generation"):
                 turns = policy.advance()
+            awaited |= turns
             with self.watch("sql"):
                 answers = self._answers(running, turns)
-            for handle, completion in turns:
-                answer = answers.get(handle)
+            for handle in [h for h, turn in awaited.items() if h in answers or not turn.token_ids]:
+                completion, answer = awaited.pop(handle), answers.get(handle)
                 trajectory = self._turn(policy, handle, running[handle], completion, answer)
                 if trajectory is not None:
                     attempt = running.pop(handle)
@@ -177,13 +191,24 @@ class Collector:
         return self._envs[-1]
 
     def _answers(
-        self, running: Mapping[int, _Attempt], turns: Iterable[tuple[int, Completion]]
+        self, running: Mapping[int, _Attempt], turns: Sequence[tuple[int, Completion]]
     ) -> dict[int, Answer]:
-        """Step the environments of these turns; a completion without tokens is no turn."""
+        """Step the environments of these turns; a completion without tokens is no turn.
+
+        Returns the answers of all turns that are under way, or with `overlap` of those that are
+        over: of at least one, if there are any, when the policy has nothing to do.
+        """
         for handle, completion in turns:
             if completion.token_ids:
                 self._turns.step(handle, running[handle].env, completion.text)
-        return self._turns.finish()
+        if not self._overlap:
+            return self._turns.finish()
+        over = self._turns.take(wait=not turns)
+        answers = {handle: answer for handle, answer in over if isinstance(answer, Answer)}
+        if len(answers) < len(over):  # a fault: the others are let through before it is raised
+            self._turns.put_back(over)
+            return self._turns.finish()
+        return answers
 
     def _turn(
         self,

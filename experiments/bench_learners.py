@@ -25,7 +25,7 @@ from experiments.bench_paired import serve
 from experiments.bench_rollers import WAYS, Roller, Way
 from experiments.bench_workload import WORKLOADS, Workload
 
-OURS = {name: way for name, way in WAYS.items() if not way.lock_step}
+OURS = {name: way for name, way in WAYS.items() if way.plain}
 """How attempts are sampled; training is in bf16 where the processor has it, as by default."""
 
 TRL: dict[str, dict[str, Any]] = {

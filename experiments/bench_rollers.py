@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from time import perf_counter
@@ -36,18 +37,28 @@ from experiments.bench_workload import WORKLOADS, Workload, make_env, tasks_of
 
 @dataclass(frozen=True)
 class Way:
-    """How this package samples: by which engine, in which dtype (None: the weights' own)."""
+    """How this package samples: by which engine, in which dtype (None: the weights' own).
+
+    With `lock_step` every turn waits for the slowest; with `overlap` none waits for a statement.
+    """
 
     engine: str = "transformers"
     dtype: torch.dtype | None = None
     lock_step: bool = False
+    overlap: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether episodes are run as by default."""
+        return not (self.lock_step or self.overlap)
 
 
 WAYS = {
     "ours": Way(),
     "ours, sampling in bf16": Way(dtype=torch.bfloat16),
     "ours, vLLM in bf16": Way("vllm", torch.bfloat16),
-    "ours in bf16, in lock step": Way(dtype=torch.bfloat16, lock_step=True),
+    "ours, vLLM, in lock step": Way("vllm", torch.bfloat16, lock_step=True),
+    "ours, vLLM, overlap": Way("vllm", torch.bfloat16, overlap=True),
 }
 
 
@@ -119,9 +130,8 @@ class Roller:
         )
         self._positions = Positions()
         self._positions.watch(_embedding(self._sampler))
-        self._collector = Collector(
-            lambda: make_env(tasks_of(64), workload), chat, rows=workload.attempts
-        )
+        make = partial(make_env, tasks_of(64), workload)
+        self._collector = Collector(make, chat, rows=workload.attempts, overlap=way.overlap)
         self._places = count(step=workload.prompts)
 
     def roll(self) -> tuple[list[Group], dict[str, float]]:

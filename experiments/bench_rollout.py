@@ -35,7 +35,7 @@ from experiments.bench_workload import SIZES, WORKLOADS
 from experiments.flags import option, parse
 from text2sql_gym.registry import lookup
 
-CONTESTANTS = tuple(name for name in (*WAYS, *TRL) if "lock step" not in name)
+PLAIN = tuple(name for name in (*WAYS, *TRL) if name in TRL or WAYS[name].plain)
 PARTS = ("generation", "weights", "sql", "encode")
 
 
@@ -45,7 +45,7 @@ class Config:
 
     size: str = option("3M", f"of the model: {', '.join(SIZES)}")
     workload: str = option("single", f"one of {', '.join(WORKLOADS)}")
-    contestants: str = option(";".join(CONTESTANTS), f"of {'; '.join((*WAYS, *TRL))}")
+    contestants: str = option(";".join(PLAIN), f"of {'; '.join((*WAYS, *TRL))}")
     rounds: int = option(3, "steps of each that are counted")
     output: Path = option(ROOT / "experiments/results/bench_rollout.json", "where numbers go")
 
@@ -66,7 +66,7 @@ class Config:
 def table(found: Mapping[str, Any]) -> str:
     """One piece of the results as Markdown."""
     steps: dict[str, list[Step]] = found["steps"]
-    peers = [name for name in steps if name in TRL or "lock step" in name]
+    peers = [name for name in steps if name not in PLAIN or name in TRL]
     lines = [
         f"{found['size']}, {found['workload']}: {found['date']}, revision {found['revision']}",
         "",

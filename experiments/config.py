@@ -97,6 +97,7 @@ class Config:
     device: str = option("", "cpu or cuda; default: cuda where there is one")
     rows: int = option(128, "episodes in flight; each reserves keys and values of a whole context")
     sampler: str = option("transformers", "engine of sampling, in SAMPLERS; vllm is an extra")
+    overlap: bool = option(False, "sample while statements run; draws then depend on the clock")
     sampler_dtype: str = option("auto", "sample in fp32 or bf16; auto: as the weights are")
 
     hidden: int = option(128, "width of the model")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -147,8 +147,9 @@ class Run:
 
     @cached_property
     def _collector(self) -> Collector:
-        tasks = load_split(self.config, 0)
-        return Collector(lambda: make_env(self.config, tasks), self.chat, rows=self.config.rows)
+        tasks, flags = load_split(self.config, 0), self.config
+        make = partial(make_env, flags, tasks)
+        return Collector(make, self.chat, rows=flags.rows, overlap=flags.overlap)
 
     def _fitting(self, env: Text2SQLEnv, tasks: Sequence[Task]) -> tuple[str, ...]:
         room = self.config.context - self.config.max_new_tokens

@@ -17,6 +17,15 @@ WRONG = FineStep.answer("done", "SELECT 7")
 BROKEN = FineStep.answer("done", "SELECT missing FROM city")
 
 
+def long(rows):
+    """A call of about a second, where the others take less than a millisecond."""
+    return FineStep.call(
+        "count",
+        f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) "
+        "SELECT COUNT(*) FROM n",
+    )
+
+
 class Told:
     """A policy that says what it is told, and whose youngest turn is complete first."""
 
@@ -56,9 +65,9 @@ class Told:
 def collect(make_env, chat):
     """Collect one group of told attempts at the first task: `turns[i]` is what attempt i says."""
 
-    def run(*turns, **options):
+    def run(*turns, overlap=False, **options):
         policy = Told(chat, lambda handle: turns[handle])
-        collector = Collector(lambda: make_env(**options), chat, rows=8)
+        collector = Collector(lambda: make_env(**options), chat, rows=8, overlap=overlap)
         (group,) = collector.collect(policy, ["shop/0"], len(turns), seed=0)
         collector.close()
         assert sorted(policy.closed) == list(range(len(turns)))
@@ -75,8 +84,8 @@ def sampler(model, chat, *, rows=16, new=100, temperature=1.0, context=512):
 def roll(make_env, chat, imitator):
     """Groups sampled from a model that has learnt to hold an episode."""
 
-    def run(seed=0, rows=16, tasks=("shop/2", "shop/0"), group_size=4):
-        collector = Collector(make_env, chat, rows=rows)
+    def run(seed=0, rows=16, tasks=("shop/2", "shop/0"), group_size=4, overlap=False):
+        collector = Collector(make_env, chat, rows=rows, overlap=overlap)
         groups = collector.collect(sampler(imitator, chat, rows=rows), tasks, group_size, seed)
         collector.close()
         return groups
@@ -267,6 +276,88 @@ def test_an_error_leaves_no_environment_open_and_the_collector_usable(make_env, 
     assert len(group.attempts) == 2
     collector.close()
     assert len(closed) == 2
+
+
+class Logged(Told):
+    """Writes down when it is asked for turns and told answers."""
+
+    def __init__(self, chat, turns_of):
+        super().__init__(chat, turns_of)
+        self.log = []
+
+    def extend(self, handle, token_ids):
+        self.log.append(f"told {handle}")
+        super().extend(handle, token_ids)
+
+    def advance(self):
+        self.log.append("asked")
+        return super().advance()
+
+
+@pytest.mark.parametrize(
+    ("overlap", "log"), [(False, ["asked", "told 1", "asked"]), (True, ["asked", "asked"])]
+)
+def test_with_overlap_the_others_go_on_while_a_statement_runs(make_env, chat, overlap, log):
+    rows = 2_000_000 + overlap  # another statement each time: none that is remembered
+    turns = [[CALL, CALL, CALL, WRONG], [long(rows), WRONG]]  # the second attempt speaks first
+    policy = Logged(chat, lambda handle: turns[handle])
+    collector = Collector(make_env, chat, rows=2, overlap=overlap)
+    (group,) = collector.collect(policy, ["shop/0"], 2, seed=0)
+    collector.close()
+    assert policy.log[: len(log)] == log
+    assert policy.log.count("asked") <= 12  # six turns; the others wait for answers
+    assert [len(attempt.steps) for attempt in group.attempts] == [4, 2]
+    assert str(rows) in group.attempts[1].steps[0].observation
+
+
+def test_with_overlap_the_same_is_said_and_answered(roll, collect):
+    assert roll(overlap=True) == roll()
+    one, other = long(400_000), long(500_000)
+    turns = [one, ANSWER], [CALL, other, WRONG], [BROKEN], [one, one, ANSWER]
+    assert collect(*turns, overlap=True) == collect(*turns)
+
+
+def test_with_overlap_an_observation_that_fills_the_context_ends_its_attempt(collect, chat):
+    full = Completion((), (), "", False)
+    first, second = collect([long(300_000), full], [CALL, full], overlap=True)
+    assert (first.ended, second.ended) == (Ended.TOKEN_LIMIT, Ended.TOKEN_LIMIT)
+    assert [len(attempt.steps) for attempt in (first, second)] == [1, 1]
+
+
+def test_with_overlap_a_fault_is_raised_and_another_collection_begins_anew(make_env, chat):
+    turns = [[BROKEN], [long(600_000), WRONG]]
+
+    def frail():
+        env = make_env()
+        step = env.step
+
+        def failing(action):
+            if action == chat.text(chat.turn_ids(BROKEN)):
+                raise EnvironmentFault("the database is gone")
+            return step(action)
+
+        env.step = failing
+        return env
+
+    collector = Collector(frail, chat, rows=2, overlap=True)
+    with pytest.raises(EnvironmentFault, match="the database is gone"):
+        collector.collect(Told(chat, lambda handle: turns[handle]), ["shop/0"], 2, seed=0)
+    told = Told(chat, lambda handle: [long(600_000), ANSWER])
+    (group,) = collector.collect(told, ["shop/0"], 2, seed=0)
+    assert [attempt.outcome for attempt in group.attempts] == [EpisodeOutcome.MATCH] * 2
+    collector.close()
+
+
+def test_with_overlap_what_an_error_left_under_way_does_not_disturb_the_next(make_env, chat):
+    collector = Collector(make_env, chat, rows=2, overlap=True)
+    turns = [[EnvironmentFault("stop")], [long(1_000_000), WRONG]]
+    with pytest.raises(EnvironmentFault, match="stop"):
+        collector.collect(Told(chat, lambda handle: turns[handle]), ["shop/0"], 2, seed=0)
+    turns = [[long(1_900_000), ANSWER], [ANSWER]]
+    told = Told(chat, lambda handle: turns[handle])
+    (group,) = collector.collect(told, ["shop/0"], 2, seed=0)
+    assert [len(attempt.steps) for attempt in group.attempts] == [2, 1]
+    collector.close()
 
 
 def test_no_tasks_give_no_groups(make_env, chat):
