@@ -131,6 +131,8 @@ class Text2SQLEnv(gym.Env[str, str]):
             raise ValueError(f"max_turns must be at least 1, got {max_turns}")
         if gold_errors not in ("raise", "report"):
             raise ValueError(f"gold_errors: expected 'raise' or 'report', got {gold_errors!r}")
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"render_mode: expected None or 'ansi', got {render_mode!r}")
         if tasks is None:
             tasks = load_tasks(dataset, data_dir, split, **(dataset_options or {}))
         self._by_id = tasks_by_id(tasks)

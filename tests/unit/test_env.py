@@ -367,6 +367,7 @@ class TestArguments:
             ({"tasks": [{"task_id": "t", "databse": "d"}]}, DatasetError, "mean 'database'"),
             ({"gold_errors": "ignore"}, ValueError, "'raise' or 'report', got 'ignore'"),
             ({"max_turns": 0}, ValueError, "at least 1, got 0"),
+            ({"render_mode": "human"}, ValueError, "expected None or 'ansi', got 'human'"),
             ({"protocol": "finestp"}, UnknownName, "Did you mean 'finestep'"),
             ({"protocol": FineStep(), "protocol_options": {"style": "full"}}, ValueError, "object"),
             ({"protocol_options": {"style": "ddl"}}, ValueError, "style"),

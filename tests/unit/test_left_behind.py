@@ -92,3 +92,29 @@ def test_an_episode_does_not_depend_on_the_hash_seed_of_the_process(tmp_path):
     path = write(tmp_path / "shop.sqlite")
     first, other = (run_script(SHOWN, path, PYTHONHASHSEED=seed) for seed in (0, 1))
     assert first == other
+
+
+UNFINISHED = """
+    import json, sys
+    import gymnasium as gym
+    import text2sql_gym
+    from text2sql_gym.backends.worker_pool import worker_pool
+    from text2sql_gym.protocols.finestep import FineStep
+
+    task = {"task_id": "t", "database": sys.argv[1], "question": "?"}
+    limits = {"seconds": 1.0, "memory_mb": 265}
+    envs = gym.make_vec("Text2SQL-v0", num_envs=3, tasks=[task], limits=limits).unwrapped
+    envs.reset()
+    bomb = "SELECT trim(hex(zeroblob(490000)), replace(hex(zeroblob(40000)), '0', 'a') || '0')"
+    for index in range(3):  # one of them has to wait for a worker
+        envs.submit(index, FineStep.call("", bomb))
+    while not (pids := worker_pool("sqlite", 265).pids(busy=True)):
+        pass
+    print(json.dumps(pids))
+"""
+
+
+@LINUX
+def test_a_process_ends_with_statements_under_way_that_nothing_can_interrupt(tmp_path):
+    pids = run_script(UNFINISHED, write(tmp_path / "shop.sqlite"), TEXT2SQL_WORKERS=2)
+    assert pids and not any(os.path.exists(f"/proc/{pid}") for pid in pids)

@@ -182,11 +182,8 @@ class ActionMenu(gym.Wrapper[Any, Any, str, str]):  # Wrapper.env has the wrappe
         return observation, float(reward), terminated, truncated, info
 
     def _menu_named(self, task_id: str) -> Menu | None:
-        task = self._tasks.get(task_id)
-        if task is None:
-            return None
         matcher: Any = self.base.matcher  # frozen, so hashable; its protocol does not say so
-        return menu_of(task, matcher, self.base.limits, self.sizes)
+        return menu_of(self._tasks[task_id], matcher, self.base.limits, self.sizes)
 
     def _draw(self) -> str:
         """A random task that has a menu."""
