@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from agents.checkpoint import CheckpointError
 from agents.metrics import rollout_metrics
+from agents.policies.samplers import require
 from agents.policies.scripted import Analyst
 from agents.trainer import Trainer, TrainingError
 from agents.types import Trajectory
@@ -54,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run every phase that is not done yet, then print the table."""
     config = read_config(parse(Config, argv, **defaults_for(argv)))
     try:
+        require(config.sampler)  # now, not after the warm start
         run = Run.open(config)
         print(json.dumps(config.as_dict(), indent=1))
         with closing(run), held_back() as run.let_through:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import torch
 from transformers import PreTrainedModel
@@ -29,3 +30,9 @@ SAMPLERS: dict[str, MakeSampler] = {
     "vllm": _vllm,
 }
 """Engines by name."""
+
+
+def require(engine: str) -> None:
+    """Raise ImportError naming the extra where an engine is not installed; nothing is imported."""
+    if engine == "vllm" and find_spec("vllm") is None:
+        raise ImportError("sampling by vLLM needs pip install 'text2sql-gym[vllm]'")

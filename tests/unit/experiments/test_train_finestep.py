@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -251,6 +252,13 @@ def test_a_run_that_could_not_begin_does_not_block_its_folder(tmp_path):
     argv = ["--dataset", "spider", "--data-dir", tmp_path / "none", "--output", folder]
     assert "DatasetError" in ending(*argv) and "resume" not in ending(*argv)
     assert not (folder / "config.json").exists()
+
+
+@pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is here")
+def test_an_engine_that_is_not_installed_is_told_before_anything_is_done(tmp_path):
+    folder = tmp_path / "run"
+    message = ending(*FLAGS, "--sampler", "vllm", "--output", folder)
+    assert "pip install 'text2sql-gym[vllm]'" in message and not folder.exists()
 
 
 def test_a_loss_that_is_not_finite_ends_in_a_message(tmp_path):
