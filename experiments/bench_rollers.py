@@ -21,6 +21,8 @@ from typing import Any
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import experiments.before_torch  # noqa: F401
+
 import torch
 from torch import nn
 

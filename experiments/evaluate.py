@@ -23,6 +23,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a checkout, uninstalled
 
+import experiments.before_torch  # noqa: F401
+
 from tqdm import tqdm
 
 from agents.policies.samplers import SAMPLERS

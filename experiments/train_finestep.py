@@ -13,15 +13,14 @@ killed and resumed ends in the same weights. Ctrl-C saves first.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run from a checkout, uninstalled
-# before torch: else MKL's sums depend on where in memory their operands happen to lie
-os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+
+import experiments.before_torch  # noqa: F401
 
 import torch
 from tqdm import tqdm
