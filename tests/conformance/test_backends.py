@@ -1,6 +1,8 @@
 """Laws of every backend: the same small database, asked through each engine."""
 
+import os
 import pickle
+import threading
 from contextlib import closing
 from pathlib import Path
 from time import perf_counter
@@ -8,6 +10,7 @@ from time import perf_counter
 import pytest
 
 from text2sql_gym.backends import BACKENDS, open_backend
+from text2sql_gym.backends.worker_pool import worker_pool
 from text2sql_gym.errors import EnvironmentFault, ToolError, UnknownName
 from text2sql_gym.types import CallOutcome, ForeignKey, Limits, Table
 
@@ -180,6 +183,21 @@ def test_one_long_call_is_stopped_and_the_next_statement_runs(hurried):
             break
     assert late < 1
     assert hurried.execute("SELECT 7", max_rows=1).rows == ((7,),)
+
+
+def test_a_worker_that_dies_is_replaced_and_its_statement_is_answered_with_an_error(url):
+    limits = Limits(seconds=60.0, vm_steps=10**12, memory_mb=267)
+    backend, pool = open_backend(url, limits), worker_pool(url.split(":")[0], 267)
+    for _ in range(2):
+        answer = backend.submit(ENDLESS, max_rows=1)
+        while not (busy := pool.pids(busy=True)):
+            threading.Event().wait(0.001)
+        os.kill(busy[0], 9)
+        error = answer.exception(timeout=50)
+        assert isinstance(error, ToolError) and error.outcome is CallOutcome.SQL_ERROR
+        assert "died" in str(error)
+        assert backend.execute("SELECT max(id) FROM sale", max_rows=1).rows == ((3,),)
+    backend.close()
 
 
 def test_duckdb_writes_no_file_and_names_none(write_database):
