@@ -11,22 +11,28 @@ from collections.abc import Sequence
 from text2sql_gym.types import Cell, Limits, Table
 
 _TAG_START = re.compile(r"<(?=[^\W\d]|[/|!?\uff5c])")
+BRACKETED = re.compile(
+    r"\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|CALL_ID"
+    r"|ARGS|THINK)\])"
+)
+"""The start of a chat token as Mistral's templates write it."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def neutral(text: str) -> str:
     """Return `text` with every ``<`` that could open a tag or a chat token written ``&lt;``.
 
-    ``a < b``, ``x <= 3`` and ``x <> 3`` stay as they are.
+    So is the bracket of ``[INST]`` and its like, as ``&#91;``. ``a < b``, ``x <= 3``, ``x <> 3``
+    and ``[id]`` stay as they are.
     """
-    return _TAG_START.sub("&lt;", text)
+    return BRACKETED.sub("&#91;", _TAG_START.sub("&lt;", text))
 
 
 def one_line(text: str, limit: int) -> str:
     """Return `text` cut at `limit` characters, with control characters escaped, and `neutral`."""
     if len(text) > limit:
         text = f"{text[:limit]}...(+{len(text) - limit} characters)"
-    if "<" not in text and text.isprintable():
+    if "<" not in text and "[" not in text and text.isprintable():
         return text
     return neutral(_CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text))
 

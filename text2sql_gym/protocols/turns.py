@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from text2sql_gym.display import neutral
+from text2sql_gym.display import BRACKETED, neutral
 from text2sql_gym.errors import ToolError
 from text2sql_gym.types import CallOutcome, ToolCall
 
@@ -23,12 +23,13 @@ def forged(text: str) -> str:
     """What `text` holds that only the environment or a chat template writes; "" for nothing.
 
     That is a ``<result>`` or ``<tool_response>``, and chat tokens: an assistant's turn that holds
-    ``<|im_end|>`` would end early in a rendered conversation, and say the rest as someone else.
+    ``<|im_end|>`` or ``[/INST]`` would end early in a rendered conversation, and say the rest as
+    someone else.
     """
     if any(tag in text for tag in _OBSERVATIONS):
         return "a <result>, which only the environment writes"
     closed = "|>" in text or "\uff5c>" in text  # spares most texts the slower search
-    if closed and _CHAT_TOKEN.search(text):
+    if (closed and _CHAT_TOKEN.search(text)) or BRACKETED.search(text):
         return "a chat token, which only the environment writes"
     return ""
 
