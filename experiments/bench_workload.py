@@ -70,7 +70,7 @@ WORKLOADS = {
     "uneven": Workload(turns=4, tokens=256, mean=24, heavy=16),
 }
 
-_COUNTED = 200_000  # rows that a heavy statement makes and counts
+_COUNTED = 1_000_000  # rows that a heavy statement makes and counts
 
 
 def heavy_statement(drawn: int) -> str:
