@@ -72,7 +72,7 @@ def table(found: Mapping[str, Any]) -> str:
         "",
         *head([
             "", "tokens/s", "tokens per CPU s", "tokens", "s", "peak MB", "computed / needed",
-            *(f"speed of {name}" for name in peers),
+            *(f"time of {name} (CPU)" for name in peers),
         ]),
     ]  # fmt: skip
     for name, made in steps.items():
@@ -80,12 +80,17 @@ def table(found: Mapping[str, Any]) -> str:
             name, f"{rate(made, 'wall'):,.0f}", f"{rate(made, 'cpu'):,.0f}",
             f"{middle(made, 'tokens'):,.0f}", f"{middle(made, 'wall'):.2f}",
             f"{made[-1]['peak_mb']:,.0f}", f"{waste(made):.2f}",
-            *(f"{ratio(made, steps[peer], 'wall'):.2f}" for peer in peers),
+            *(_ratios(made, steps[peer]) for peer in peers),
         ]))  # fmt: skip
     lines += ["", *head(["share of the time", *PARTS, "heavy statements"])]
     for name, made in steps.items():
         lines.append(row([name, *shares(made, PARTS), f"{middle(made, 'heavy'):.0f}"]))
     return "\n".join(lines)
+
+
+def _ratios(ours: Sequence[Step], theirs: Sequence[Step]) -> str:
+    """Of the seconds on the wall, and of the processor."""
+    return f"{ratio(ours, theirs, 'wall'):.2f} ({ratio(ours, theirs, 'cpu'):.2f})"
 
 
 def rate(steps: Sequence[Step], key: str) -> float:

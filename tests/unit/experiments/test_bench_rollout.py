@@ -113,7 +113,7 @@ def test_one_text_in_so_many_calls_a_heavy_statement_of_its_own():
 
 ONE = {"wall": 2.0, "cpu": 4.0, "tokens": 100, "peak_mb": 9.0, "computed": 30, "needed": 20}
 OURS = [{**ONE, "heavy": 1, "seconds_generation": 1.0, "seconds_sql": 0.5}] * 3
-THEIRS = [{**step, "wall": 5.0, "computed": 50} for step in OURS]
+THEIRS = [{**step, "wall": 5.0, "cpu": 6.0, "computed": 50} for step in OURS]
 
 
 def test_rates_waste_and_ratios_are_in_the_table():
@@ -121,9 +121,9 @@ def test_rates_waste_and_ratios_are_in_the_table():
     assert shares(OURS, ("generation", "weights")) == ["50.0%", ""]
     found = {"size": "3M", "workload": "multi", "date": "today", "revision": "r"}
     shown = table({**found, "steps": {"ours": OURS, "TRL": THEIRS}}).splitlines()
-    assert shown[2].endswith("computed / needed | speed of TRL |")
-    assert "| ours | 50 | 25 | 100 | 2.00 | 9 | 1.50 | 2.50 |" in shown
-    assert "| TRL | 20 | 25 | 100 | 5.00 | 9 | 2.50 | 1.00 |" in shown
+    assert shown[2].endswith("computed / needed | time of TRL (CPU) |")
+    assert "| ours | 50 | 25 | 100 | 2.00 | 9 | 1.50 | 2.50 (1.50) |" in shown
+    assert "| TRL | 20 | 17 | 100 | 5.00 | 9 | 2.50 | 1.00 (1.00) |" in shown
     assert "| ours | 50.0% |  | 25.0% |  | 1 |" in shown
 
 
