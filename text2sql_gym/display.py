@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from text2sql_gym.types import Cell, Limits, Table
 
 _TAG_START = re.compile(r"<(?=[^\W\d]|[/|!?\uff5c])")
-BRACKETED = re.compile(
-    r"\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|CALL_ID"
-    r"|ARGS|THINK)\])"
-)
-"""The start of a chat token as Mistral's templates write it."""
+_BRACKETED = (
+    "INST", "SYSTEM_PROMPT", "AVAILABLE_TOOLS", "TOOL_CALLS", "TOOL_RESULTS", "TOOL_CONTENT",
+    "CALL_ID", "ARGS", "THINK",
+)  # fmt: skip
+_BRACKETED_START = re.compile(rf"\[(?=/?(?:{'|'.join(_BRACKETED)})\])")
+BRACKETED_TOKENS = tuple(f"[{slash}{name}]" for name in _BRACKETED for slash in ("", "/"))
+"""Chat tokens as Mistral's templates write them."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -25,7 +27,7 @@ def neutral(text: str) -> str:
     So is the bracket of ``[INST]`` and its like, as ``&#91;``. ``a < b``, ``x <= 3``, ``x <> 3``
     and ``[id]`` stay as they are.
     """
-    return BRACKETED.sub("&#91;", _TAG_START.sub("&lt;", text))
+    return _BRACKETED_START.sub("&#91;", _TAG_START.sub("&lt;", text))
 
 
 def one_line(text: str, limit: int) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from text2sql_gym.display import BRACKETED, neutral
+from text2sql_gym.display import BRACKETED_TOKENS, neutral
 from text2sql_gym.errors import ToolError
 from text2sql_gym.types import CallOutcome, ToolCall
 
@@ -29,7 +29,8 @@ def forged(text: str) -> str:
     if any(tag in text for tag in _OBSERVATIONS):
         return "a <result>, which only the environment writes"
     closed = "|>" in text or "\uff5c>" in text  # spares most texts the slower search
-    if (closed and _CHAT_TOKEN.search(text)) or BRACKETED.search(text):
+    bracketed = "[" in text and "]" in text and any(token in text for token in BRACKETED_TOKENS)
+    if bracketed or (closed and _CHAT_TOKEN.search(text)):
         return "a chat token, which only the environment writes"
     return ""
 
