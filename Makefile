@@ -1,6 +1,6 @@
 # Needs GNU make and a Python of at least 3.11, nothing else:
 #     make train    learn with FineStep on the embedded dataset, evaluate before and after
-#     make test     run the tests
+#     make test     run the tests, side by side in two processes; one file in ARGS, in one
 #     make test-vllm   run the tests of the vLLM policy, in an environment of their own (4 GB)
 #     make lint     style, types and the direction of imports
 #     make docs     the documentation, as build/docs/index.html
@@ -11,6 +11,8 @@ PYTHON ?= python3
 VENV ?= .venv
 PIP_FLAGS ?=
 ARGS ?=
+# processes that share the test files; for one file, starting more than one costs more than it saves
+WORKERS ?= $(if $(findstring .py,$(ARGS)),0,2)
 
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
@@ -25,8 +27,11 @@ VLLM_PY := $(VLLM_VENV)/bin/python
 train: $(READY)
 	$(PY) experiments/train_finestep.py $(ARGS)
 
+# A file stays in one process, for its fixtures; the files go out in order, so that the long ones are
+# not the last. One thread each: torch's threads and the SQL workers would fight over the cores.
 test: $(READY)
-	$(PY) -m pytest $(ARGS)
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} \
+		$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-vllm: $(VLLM_VENV)/.ready
 	$(VLLM_PY) -m pytest -m vllm tests/unit/agents/test_vllm_policy.py $(ARGS)

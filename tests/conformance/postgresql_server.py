@@ -29,9 +29,10 @@ def postgresql_server():
 @contextmanager
 def _running(initdb, postgres, folder):
     who = _user(folder)
-    data, port = str(folder / "data"), _free_port()
+    data = str(folder / "data")
     options = ["-U", "owner", "-A", "trust", "-E", "UTF8", "--no-sync", "-D", data]
     _run([initdb, *options], who)
+    port = _free_port()  # as late as can be: tests in another process start servers too
     settings = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": ""}
     flags = [f"--{name}={value}" for name, value in (settings | {"fsync": "off"}).items()]
     log = folder / "log"

@@ -20,11 +20,11 @@ torch.set_num_threads(1)
 
 SCRIPT = Path(__file__).resolve().parents[3] / "experiments" / "train_finestep.py"
 
-WARM_STEPS, UPDATES = 260, 5
+WARM_STEPS, UPDATES = 310, 5
 
 FLAGS = (
     f"--threads 1 --databases 6 --unseen-databases 2 --questions 12 --hidden 48 --layers 2 "
-    f"--heads 2 --vocabulary 420 --context 420 --max-new-tokens 70 --max-turns 3 --shown-rows 2 "
+    f"--heads 2 --vocabulary 800 --context 300 --max-new-tokens 70 --max-turns 3 --shown-rows 2 "
     f"--demonstrations 80 --warm-steps {WARM_STEPS} --warm-batch 4 "
     f"--warm-rate 1e-2 --updates {UPDATES} --tasks 2 --group-size 4 --minibatches 2 --rate 1e-3 "
     f"--eval-tasks 6 --eval-samples 2 --transcripts 2 --save-every 1"
