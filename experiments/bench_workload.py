@@ -28,7 +28,6 @@ SIZES = {"3M": (256, 4), "15M": (512, 4), "60M": (768, 8)}
 """Width and layers; 64 dimensions a head, three times the width in the feed-forward layers."""
 
 _VOCABULARY = 2_500
-_SHARED = 0.1  # what every embedding has in every dimension
 
 _TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}"
@@ -146,7 +145,7 @@ def save_model(folder: Path, size: str, workload: Workload, seed: int = 0) -> Pa
     torch.manual_seed(seed)
     model = Qwen3ForCausalLM(config)
     with torch.no_grad():
-        model.get_input_embeddings().weight.add_(_SHARED)
+        model.get_input_embeddings().weight.add_(_shared(width))
         for name, weight in model.named_parameters():
             if name.endswith(("o_proj.weight", "down_proj.weight")):
                 weight.mul_(0.02)  # else what the embeddings share is lost in the layers
@@ -154,6 +153,14 @@ def save_model(folder: Path, size: str, workload: Workload, seed: int = 0) -> Pa
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def _shared(width: int) -> float:
+    """What every embedding has in every dimension.
+
+    Less in a wide model: all logits share `width` times as much, of which bf16 leaves few digits.
+    """
+    return min(0.1, 51.2 / width)
 
 
 def _end_turns(model: Qwen3ForCausalLM, mean: int) -> None:
@@ -165,7 +172,7 @@ def _end_turns(model: Qwen3ForCausalLM, mean: int) -> None:
     end, width = model.config.eos_token_id, weight.shape[1]
     random_BT = torch.randint(10, _VOCABULARY, (8, 64), generator=torch.Generator().manual_seed(0))
     wanted = 1.0 / mean if mean else 1e-9
-    weight[end] = _SHARED
+    weight[end] = _shared(width)
     for _ in range(10):
         share = float(model(random_BT).logits.softmax(-1)[..., end].mean())
         weight[end] += math.log(wanted * (1 - share) / (share * (1 - wanted))) / width
