@@ -63,6 +63,30 @@ def test_other_values_are_those_of_the_column(bench):
     assert {decoy.value for decoy in drawn(bench, "other_value", TOWN)} == {"Oslo-19", "Paris-37"}
 
 
+def test_a_column_of_one_value_has_no_other(bench):
+    assert drawn(bench, "other_value", Lookup("sale", "state", "DONE")) != set()
+    only = replace(bench, limits=Limits(tool_rows=1))
+    assert drawn(only, "other_value", replace(TOWN, value=bench.stored(TOWN)[-1])) == set()
+
+
+def test_the_comparison_that_is_varied_is_the_first_that_the_question_does_not_spell(bench):
+    gold = "SELECT name FROM shop WHERE name = 'Alpha' AND town = 'Vienna-55'"
+    for question, column, value in (
+        ("Is Alpha in Vienna?", "town", "Vienna-55"),
+        ("Is it in Vienna-55?", "name", "Alpha"),
+        ("Is Alpha in Vienna-55?", "name", "Alpha"),
+        ("Is it there?", "name", "Alpha"),
+    ):
+        task = replace(bench.task, question=question, gold_sql=(gold,))
+        assert replace(bench, task=task).target == Lookup("shop", column, value)
+
+
+@pytest.mark.parametrize("golds", [(), ("SELECT count(*) FROM shop",), ("SELEC",)])
+def test_without_a_comparison_there_are_no_candidates(bench, golds):
+    other = replace(bench, task=replace(bench.task, gold_sql=golds))
+    assert other.target is None and make_candidates(other, 4, Random(0)) == ((), -1)
+
+
 def test_other_columns_are_the_texts_of_the_table(bench):
     assert drawn(bench, "other_column", TOWN) == {replace(TOWN, column="name")}
     assert drawn(bench, "other_column", replace(TOWN, table="SHOP", column="NAME")) == {

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from menu_shop import actions_of, shop_menu, shop_tasks
+from sqlite_files import write
 
 from text2sql_gym.lookups import Lookup
+from text2sql_gym.types import Task
 from text2sql_gym.wrappers.menu import FEATURES, Feature, Kind, Sizes
 
 SCHEMA = (("shop", "name"), ("shop", "town"))
@@ -53,6 +55,21 @@ def test_places_of_looks_peeks_and_proposals_differ_between_seeds(tasks):
     menus = [menu_of(tasks, "looked_up", proposals=3, seed=seed) for seed in range(8)]
     for kind in (Kind.LOOK, Kind.PEEK, Kind.PROPOSE):
         assert len({tuple(item.turn for item in items_of(menu, kind)) for menu in menus}) > 1, kind
+
+
+def test_what_a_menu_has_no_room_for_differs_between_seeds(tmp_path):
+    columns = ", ".join(f"c{number} TEXT" for number in range(6))
+    script = f"CREATE TABLE a (town TEXT, {columns}); INSERT INTO a (town) VALUES ('x-1'), ('y-2');"
+    script += "".join(f"CREATE TABLE t{number} (id INTEGER);" for number in range(6))
+    gold = "SELECT c1 FROM a WHERE town = 'x-1'"
+    tasks = (Task("t", str(write(tmp_path / "wide.sqlite", script)), "Which?", (gold,)),)
+    looks, peeks, proposals = set(), set(), set()
+    for seed in range(12):
+        menu = menu_of(tasks, "t", candidates=2, looks=3, peeks=2, proposals=2, seed=seed)
+        looks |= {item.lookup.column for item in items_of(menu, Kind.LOOK)}
+        peeks |= {item.lookup.table for item in items_of(menu, Kind.PEEK)}
+        proposals |= {item.schema for item in items_of(menu, Kind.PROPOSE)}
+    assert len(looks) > 4 and len(peeks) > 3 and len(proposals) > 3
 
 
 def test_peeks_are_at_compared_tables_first(tasks):
