@@ -1,4 +1,4 @@
-"""A transformers causal LM as a rollout policy: continuous batching over preallocated caches.
+"""A transformers causal LM as a rollout policy: continuous batching over one cache.
 
 Every episode owns one row of a key/value cache for its whole life, so no prefix is computed
 twice: the prompt of a group is prefilled once and copied, an observation is appended where the
@@ -19,51 +19,11 @@ from transformers import PreTrainedModel
 
 from agents.attention import additive
 from agents.chat import Chat
-from agents.policies.base import Sampling, check_group, check_prompt, end_tokens, head_size
+from agents.policies.base import Sampling, check_group, check_prompt, end_tokens
+from agents.policies.cache import Rows
 from agents.policies.decoding import one_token_a_row
 from agents.policies.draws import inverse_cdf, uniforms
 from agents.types import Completion
-
-
-class _Rows:
-    """Keys and values of all rows, written in place; `columns` bounds what attention reads.
-
-    Attention layers ask a cache for `update` alone when positions and a 4-D mask are given.
-    """
-
-    def __init__(self, model: PreTrainedModel, rows: int, context: int) -> None:
-        config = model.config.get_text_config()
-        heads = config.num_key_value_heads
-        shape = (config.num_hidden_layers, rows, heads, context, head_size(model))
-        self.keys = torch.zeros(shape, dtype=model.dtype, device=model.device)
-        self.values = torch.zeros(shape, dtype=model.dtype, device=model.device)
-        self.rows: slice | torch.Tensor = slice(0, 0)
-        self.positions = torch.zeros(0, 0, dtype=torch.long)
-        self.columns = 0
-
-    def at(self, rows: slice | torch.Tensor, positions_BT: torch.Tensor, columns: int) -> _Rows:
-        """Aim the next forward pass at these rows and positions."""
-        self.rows, self.positions, self.columns = rows, positions_BT, columns
-        return self
-
-    def update(
-        self, keys: torch.Tensor, values: torch.Tensor, layer: int, *_: object, **__: object
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write (B, heads, T, size) at the rows' positions; return all columns read so far."""
-        rows = self.rows
-        if isinstance(rows, slice):
-            rows = torch.arange(rows.start, rows.stop, device=keys.device)
-        self.keys[layer][rows[:, None], :, self.positions] = keys.transpose(1, 2)
-        self.values[layer][rows[:, None], :, self.positions] = values.transpose(1, 2)
-        return (
-            self.keys[layer, self.rows, :, : self.columns],
-            self.values[layer, self.rows, :, : self.columns],
-        )
-
-    def copy(self, source: int, targets: Sequence[int], length: int) -> None:
-        """Copy the first `length` positions of one row to others."""
-        for store in (self.keys, self.values):
-            store[:, list(targets), :, :length] = store[:, source : source + 1, :, :length]
 
 
 @dataclass
@@ -99,7 +59,7 @@ class TransformersPolicy:
         self.context = context
         self.version = 0
         self._stops = {chat.stop_id, *end_tokens(model)}
-        self._cache = _Rows(model, rows, context)
+        self._cache = Rows(model, rows, context)
         self._used: list[_Sequence] = []  # by row
         self._queue: deque[list[_Sequence]] = deque()
         self._sequences: dict[int, _Sequence] = {}
@@ -108,7 +68,7 @@ class TransformersPolicy:
     def open(self, prompt_ids: Sequence[int], seeds: Sequence[int]) -> list[int]:
         """Begin one sequence per seed on one prompt. Raises ValueError for an over-long prompt."""
         check_prompt(prompt_ids, self.context)
-        check_group(seeds, self._cache.keys.shape[1])
+        check_group(seeds, self._cache.rows)
         group = []
         for seed in seeds:
             group.append(_Sequence(self._opened, seed, feed=list(prompt_ids)))
@@ -148,7 +108,7 @@ class TransformersPolicy:
 
     def _admit(self) -> list[tuple[int, Completion]]:
         groups = []
-        rows = self._cache.keys.shape[1]
+        rows = self._cache.rows
         while self._queue and len(self._queue[0]) <= rows - len(self._used):
             groups.append(self._queue.popleft())
             for sequence in groups[-1]:
@@ -231,7 +191,7 @@ class TransformersPolicy:
         device = self.model.device
         width = ids_BT.shape[1]
         positions_BT = (starts_B[:, None] + torch.arange(width)).clamp(max=self.context - 1)
-        columns = int(positions_BT.max()) + 1
+        columns = self._cache.reserve(int(positions_BT.max()) + 1)
         mask_BTC = torch.arange(columns) <= positions_BT[:, :, None]
         rows = rows if isinstance(rows, slice) else rows.to(device)
         hidden_BTD = self.model.get_decoder()(

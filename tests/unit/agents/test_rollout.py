@@ -18,7 +18,7 @@ BROKEN = FineStep.answer("done", "SELECT missing FROM city")
 
 
 def long(rows):
-    """A call of about a second, where the others take less than a millisecond."""
+    """A call of some tenths of a second, where the others take less than a millisecond."""
     return FineStep.call(
         "count",
         f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) "
@@ -298,7 +298,7 @@ class Logged(Told):
     ("overlap", "log"), [(False, ["asked", "told 1", "asked"]), (True, ["asked", "asked"])]
 )
 def test_with_overlap_the_others_go_on_while_a_statement_runs(make_env, chat, overlap, log):
-    rows = 2_000_000 + overlap  # another statement each time: none that is remembered
+    rows = 600_000 + overlap  # another statement each time: none that is remembered
     turns = [[CALL, CALL, CALL, WRONG], [long(rows), WRONG]]  # the second attempt speaks first
     policy = Logged(chat, lambda handle: turns[handle])
     collector = Collector(make_env, chat, rows=2, overlap=overlap)
