@@ -10,6 +10,8 @@ from time import perf_counter
 import pytest
 
 from text2sql_gym.backends import BACKENDS, open_backend
+from text2sql_gym.backends.answers import Refused
+from text2sql_gym.backends.sql_check import checked
 from text2sql_gym.backends.worker_pool import worker_pool
 from text2sql_gym.errors import EnvironmentFault, ToolError, UnknownName
 from text2sql_gym.types import CallOutcome, ForeignKey, Limits, Table
@@ -218,6 +220,27 @@ def test_now_is_refused_or_the_same_at_any_time(backend):
         assert error.outcome is CallOutcome.NOT_ALLOWED
     else:
         assert str(table.rows[0][0]).startswith("2025-01-01 00:00:00")
+
+
+def test_every_function_that_postgresql_itself_calls_volatile_is_refused(postgresql):
+    import psycopg
+
+    with psycopg.connect(postgresql) as connection:
+        found = connection.execute(
+            "SELECT DISTINCT proname FROM pg_proc JOIN pg_type r ON r.oid = prorettype"
+            " WHERE provolatile = 'v' AND prokind = 'f'"
+            " AND pronamespace = 'pg_catalog'::regnamespace"
+            " AND 'internal'::regtype != ALL (proargtypes) AND r.typname !~ 'trigger|handler'"
+        ).fetchall()
+    names = {name for (name,) in found} - {"amvalidate", "plpgsql_validator"}  # of definitions
+    passed = []
+    for name in names:
+        try:
+            checked(f"SELECT {name}('x')", "postgres")
+            passed.append(name)
+        except Refused as refusal:
+            assert refusal.kind == "not_allowed"
+    assert len(names) > 100 and passed == []
 
 
 def test_a_comment_and_a_semicolon_behind_are_fine(backend):

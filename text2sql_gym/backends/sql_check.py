@@ -38,21 +38,31 @@ _FUNCTIONS = {
     "duckdb": r"duckdb_|pragma_|read_|parquet_|sniff_|glob|query|which_secret|current_|get_|txid_"
     r"|now|today|uuid|gen_random|random|setseed|nextval|currval|version|checkpoint|force_"
     r"|test_|repeat_row|summary|seq_scan|index_scan|sqlite_|postgres_|mysql_|getvariable|getenv"
-    r"|sql_auto_complete|json_execute|from_substrait|arrow_scan|pandas_scan|python_",
+    r"|sql_auto_complete|json_execute|from_substrait|arrow_scan|pandas_scan|python_|pg_|inet_"
+    r"|ago$|transaction_|sleep|write_log|truncate_|enable_|disable_|register_|deregister_|destroy_"
+    r"|create_external|setval|stats$|vector_type|reservoir_|in_search_path",
     "postgres": r"pg_|lo_|dblink|query_to_|cursor_to_|table_to_|schema_to_|database_to_|set_config"
     r"|current_|session_|inet_|random|setseed|gen_random|uuid_generate|nextval|setval|currval"
     r"|lastval|txid_|clock_|statement_|transaction_|timeofday|now|version|has_|row_security"
-    r"|brin_|gin_|xmlparse|ts_stat|currtid",
+    r"|brin_|gin_|xmlparse|ts_stat|ts_rewrite|currtid|mxid_age|getpgusername|loread|lowrite"
+    r"|binary_upgrade",
 }
 """Beginnings of function names that reach outside the database or differ from call to call."""
 
 _TABLES = {
-    "duckdb": r"duckdb_|pragma_|.*[./\\]",
+    "duckdb": r"duckdb_|pragma_|pg_|.*[./\\]",
     "postgres": r"pg_",
 }
 """The same for tables: views of the engine, and files read by their name."""
 
 _WORDS_FOR_NOW = frozenset(("now", "today", "tomorrow", "yesterday"))
+_WORDS_OF_TIMES = frozenset(
+    "mon tue wed thu fri sat sun monday tuesday wednesday thursday friday saturday sunday"
+    " jan feb mar apr may jun jul aug sep oct nov dec january february march april june july august"
+    " september october november december am pm z zulu utc gmt bst cet cest est edt cst cdt mst mdt"
+    " pst pdt ist jst epoch allballs on at t j d".split()
+)
+"""What may stand beside a word for now in a text that PostgreSQL reads as a time."""
 
 
 def checked(sql: str, dialect: str) -> exp.Expression:
@@ -104,11 +114,16 @@ def _check_tree(tree: exp.Expression, dialect: str) -> None:
 def _check_function(node: exp.Func, dialect: str) -> None:
     anonymous = isinstance(node, exp.Anonymous | exp.AnonymousAggFunc)
     name = (node.name if anonymous else node.sql_name()).lower()
-    if isinstance(node, _VOLATILE) or re.match(_FUNCTIONS[dialect], name):
+    to_now = name == "age" and len(node.expressions) == 1  # of two times it is what they say
+    if to_now or isinstance(node, _VOLATILE) or re.match(_FUNCTIONS[dialect], name):
         raise Refused("not_allowed", f"function {name} is not allowed")
 
 
 def _check_text(text: str, dialect: str) -> None:
-    """PostgreSQL reads the text 'now' as the time wherever a time is expected."""
-    if dialect == "postgres" and text.strip().lower() in _WORDS_FOR_NOW:
+    """PostgreSQL reads 'now' and 'today 10:00' as the time wherever a time is expected."""
+    words = text.lower().replace(",", " ").split()
+    if dialect != "postgres" or _WORDS_FOR_NOW.isdisjoint(words):
+        return
+    others = [word for word in words if word.isalpha() and word not in _WORDS_FOR_NOW]
+    if _WORDS_OF_TIMES.issuperset(others):
         raise Refused("not_allowed", f"the text {text!r} is not allowed: it can mean the time")
