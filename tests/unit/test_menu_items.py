@@ -55,6 +55,8 @@ def test_places_of_looks_peeks_and_proposals_differ_between_seeds(tasks):
     menus = [menu_of(tasks, "looked_up", proposals=3, seed=seed) for seed in range(8)]
     for kind in (Kind.LOOK, Kind.PEEK, Kind.PROPOSE):
         assert len({tuple(item.turn for item in items_of(menu, kind)) for menu in menus}) > 1, kind
+    few = [menu_of(tasks, "looked_up", looks=2, seed=seed) for seed in range(8)]
+    assert {items_of(menu, Kind.LOOK)[0].lookup.column == "town" for menu in few} == {True, False}
 
 
 def test_what_a_menu_has_no_room_for_differs_between_seeds(tmp_path):

@@ -106,8 +106,29 @@ def test_some_are_begun_only_if_all_of_them_can_be(shop):
     vector.step_some({1: FineStep.answer("", "SELECT 1")})
     with pytest.raises(gym.error.ResetNeeded, match=r"\[1\]"):
         vector.step_some({0: LIGHT, 1: LIGHT})
+    with pytest.raises(gym.error.ResetNeeded, match=r"\[1\]"):
+        vector.submit(1, LIGHT)
     assert vector.pending == [] and len(vector.envs[0].messages) == 2
     vector.close()
+
+
+@pytest.mark.parametrize("options", [None, {"task_id": "3"}])
+def test_a_seed_decides_later_draws_with_options_beside_it_too(shop, options):
+    tasks = [{"task_id": str(n), "database": shop, "question": "?"} for n in range(30)]
+    vector = gym.make_vec("Text2SQL-v0", 2, tasks=tasks, limits=LIMITS).unwrapped
+    single = Text2SQLEnv(tasks=tasks, limits=LIMITS)
+    vector.submit_reset(1, seed=5, options=options)
+    (answer,) = vector.collect()
+    expected = [single.reset(seed=5, options=options)[1]["task_id"]]
+    drawn = [answer.info["task_id"]]
+    for _ in range(6):
+        vector.submit_reset(1)
+        (answer,) = vector.collect()
+        drawn.append(answer.info["task_id"])
+        expected.append(single.reset()[1]["task_id"])
+    assert drawn == expected and len(set(drawn)) > 3
+    vector.close()
+    single.close()
 
 
 def test_an_answer_says_whether_its_episode_is_over():
