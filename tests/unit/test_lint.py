@@ -1,5 +1,6 @@
 """The repository keeps its own rules: style, types, and the direction of imports."""
 
+import importlib
 import importlib.util
 import shutil
 import subprocess
@@ -73,3 +74,9 @@ def test_the_environment_imports_without_a_deep_learning_library():
     heavy = ("torch", "transformers", "agents", "duckdb", "psycopg", "pyarrow")
     program = f"import sys, text2sql_gym; sys.exit(str([n for n in {heavy} if n in sys.modules]))"
     assert check("-c", program)[1].strip() == "[]"
+
+
+@needs("hypothesis")
+def test_examples_have_no_deadline_unless_they_ask_for_one():
+    settings = importlib.import_module("hypothesis").settings
+    assert settings().deadline is None
