@@ -4,6 +4,7 @@ import pytest
 from sqlite_files import SHOP, write
 
 from text2sql_gym.env import Text2SQLEnv
+from text2sql_gym.errors import StateError
 from text2sql_gym.protocols import PROTOCOLS
 from text2sql_gym.types import ToolCall
 
@@ -52,3 +53,13 @@ def test_views_before_one_that_failed_are_credited_again(pair):
     assert other.last_turn == env.last_turn
     action = write(ToolCall("submit_ctes", {"sql": answer}))
     assert other.step(action) == env.step(action)
+
+
+@pytest.mark.parametrize("pair", [("finestep", "finestep")], indirect=True)
+@pytest.mark.parametrize("line", ["[7]", "[null]", "[]", "{}", "7", '["hello", "x"]', "hello"])
+def test_a_line_that_is_no_turn_is_damage(pair, line):
+    env, other = pair
+    _, info = env.reset()
+    head, digest = info["state"].split("\n")
+    with pytest.raises(StateError, match="the state is damaged"):
+        other.reset(options={"state": f"{head}\n{line}\n{digest}"})
