@@ -61,7 +61,8 @@ class Rows:
     def copy(self, source: int, targets: Sequence[int], length: int) -> None:
         """Copy the first `length` positions of one row to others."""
         for store in (*self._keys, *self._values):
-            store[list(targets), :, :length] = store[source : source + 1, :, :length]
+            copied = store[source : source + 1, :, :length].clone()  # else both are one memory
+            store[list(targets), :, :length] = copied
 
 
 @torch.inference_mode(False)

@@ -58,3 +58,16 @@ def test_what_is_read_lies_in_one_piece(model, cache):
         new = numbers(model, 2, 1)
         read = cache.at(slice(0, 2), torch.full((2, 1), asked - 1), columns).update(new, new, 0)
         assert all(found.is_contiguous() for found in read)
+
+
+@pytest.mark.parametrize("length", [1, 31, 32])
+def test_a_row_is_copied_up_to_any_length(model, cache, length):
+    columns, new = cache.reserve(32), numbers(model, 1, length)
+    cache.at(slice(0, 1), torch.arange(length)[None], columns).update(new, new, 0)
+    cache.copy(0, [1, 3], length)
+    last = numbers(model, 4, 1)
+    found, _ = cache.at(slice(0, 4), torch.full((4, 1), 31), columns).update(last, last, 0)
+    kept = min(length, 31)
+    for row in (1, 3):
+        assert torch.equal(found[row, :, :kept], new[0, :, :kept])
+    assert not found[2, :, :kept].any()
