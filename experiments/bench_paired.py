@@ -15,18 +15,53 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
-from typing import Any
+from typing import Any, ClassVar
 
-from experiments.bench_workload import WORKLOADS, save_model
+from experiments.bench_workload import SIZES, WORKLOADS, save_model
+from experiments.flags import option
 from experiments.record import machine, revision, write_atomically
+from text2sql_gym.registry import lookup
 
 ROOT = Path(__file__).parents[1]
 Step = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Who takes turns, at what; a benchmark says who there is in `KNOWN`, and the two defaults."""
+
+    KNOWN: ClassVar[Mapping[str, object]] = {}
+
+    size: str = option("3M", f"of the model: {', '.join(SIZES)}")
+    workload: str = option("single", f"one of {', '.join(WORKLOADS)}")
+    contestants: str = option("", "who takes part")
+    rounds: int = option(3, "steps of each that are counted")
+    output: Path = option(ROOT / "experiments/results", "where numbers go")
+
+    def __post_init__(self) -> None:
+        lookup(SIZES, self.size, "size")
+        lookup(WORKLOADS, self.workload, "workload")
+        for name in self.names:
+            lookup(self.KNOWN, name, "contestant")
+        if self.rounds < 1:
+            raise ValueError(f"rounds must be at least 1, got {self.rounds}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Who takes part."""
+        return tuple(filter(None, self.contestants.split(";")))
+
+
+def run(config: Config, module: str, table: Callable[[Mapping[str, Any]], str]) -> None:
+    """Measure one size and workload, keep the numbers, print all tables."""
+    size, workload = config.size, config.workload
+    steps = take_turns(module, config.names, size, workload, config.rounds)
+    print("\n\n".join(map(table, keep(config.output, size, workload, steps=steps).values())))
 
 
 class Contestant:

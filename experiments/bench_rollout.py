@@ -18,49 +18,24 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from experiments import bench_paired
 from experiments.bench_learners import TRL
-from experiments.bench_paired import (
-    ROOT,
-    Step,
-    head,
-    keep,
-    middle,
-    ratio,
-    row,
-    shares,
-    take_turns,
-)
+from experiments.bench_paired import ROOT, Step, head, middle, ratio, row, run, shares
 from experiments.bench_rollers import WAYS
-from experiments.bench_workload import SIZES, WORKLOADS
 from experiments.flags import option, parse
-from text2sql_gym.registry import lookup
 
 PLAIN = tuple(name for name in (*WAYS, *TRL) if name in TRL or WAYS[name].plain)
 PARTS = ("generation", "weights", "sql", "encode")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(bench_paired.Config):
     """Measure rollouts beside TRL's."""
 
-    size: str = option("3M", f"of the model: {', '.join(SIZES)}")
-    workload: str = option("single", f"one of {', '.join(WORKLOADS)}")
+    KNOWN = {**WAYS, **TRL}
+
     contestants: str = option(";".join(PLAIN), f"of {'; '.join((*WAYS, *TRL))}")
-    rounds: int = option(3, "steps of each that are counted")
     output: Path = option(ROOT / "experiments/results/bench_rollout.json", "where numbers go")
-
-    def __post_init__(self) -> None:
-        lookup(SIZES, self.size, "size")
-        lookup(WORKLOADS, self.workload, "workload")
-        for name in self.names:
-            lookup({**WAYS, **TRL}, name, "contestant")
-        if self.rounds < 1:
-            raise ValueError(f"rounds must be at least 1, got {self.rounds}")
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Who takes part."""
-        return tuple(filter(None, self.contestants.split(";")))
 
 
 def table(found: Mapping[str, Any]) -> str:
@@ -105,11 +80,7 @@ def waste(steps: Sequence[Step]) -> float:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure one size and workload, keep the numbers, print all tables."""
-    config = parse(Config, argv)
-    names, size, workload = config.names, config.size, config.workload
-    steps = take_turns("experiments.bench_rollers", names, size, workload, config.rounds)
-    kept = keep(config.output, size, workload, steps=steps)
-    print("\n\n".join(map(table, kept.values())))
+    run(parse(Config, argv), "experiments.bench_rollers", table)
 
 
 if __name__ == "__main__":
