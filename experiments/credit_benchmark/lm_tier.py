@@ -1,8 +1,9 @@
-"""The language-model tier: runs of experiments/train_finestep.py from one warm start.
+"""The language-model tier: runs of experiments/train_finestep.py from shared warm starts.
 
-A run is that script in a process of its own, with `--warm-start` naming the run whose warm start is
-shared by all variants and seeds; it is made first, once. Variants that credit proposed schemas
-share another one, whose demonstrations propose some. A run that was stopped is resumed.
+A run is that script in a process of its own, with `--warm-start` naming the run whose warm start it
+begins from. Runs of one seed share theirs whatever their variant; it is made by the first that
+needs it. Variants that credit proposed schemas share others, whose demonstrations propose some. A
+run that was stopped is resumed.
 """
 
 from __future__ import annotations
@@ -40,25 +41,29 @@ _PROVER = {"attempts": "rollouts", "best_of": "best_of"}
 class LmSettings:
     """Flags of the script, by their names in `experiments.config.Config`.
 
-    `warm` are those of the warm start, `train` those that a run has besides.
+    `warm` are those of the warm start, `train` those that a run has besides. There are `starts`
+    warm starts, each with a seed of its own; runs of seed s begin from number s modulo `starts`.
     """
 
     warm: Mapping[str, Any]
     train: Mapping[str, Any]
+    starts: int
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {"warm": dict(self.warm), "train": dict(self.train)}
+        return {"warm": dict(self.warm), "train": dict(self.train), "starts": self.starts}
 
 
 FULL = LmSettings(
     {"threads": 1},
     {"threads": 1, "transcripts": 0, "eval_tasks": 400, "eval_samples": 0},
+    starts=5,
 )
 QUICK = LmSettings(
     {"threads": 1, "databases": 200, "demonstrations": 1_500, "warm_steps": 500},
     {"threads": 1, "databases": 200, "transcripts": 0, "updates": 4, "tasks": 8,
      "eval_tasks": 40, "eval_samples": 0},
+    starts=1,
 )
 
 
@@ -70,7 +75,7 @@ def run(spec: Spec, folder: Path) -> dict[str, Any]:
     """
     begin = time.perf_counter()
     flags = flags_of(spec)
-    warm = warm_start({**spec.settings["warm"], **_proposing(spec)}, folder)
+    warm = warm_start(warm_flags(spec), folder)
     place = folder / f"run-{spec.key}"
     spent = _finish(place, {**flags, "warm_start": warm})
     rows = MetricsFile(place / "metrics.jsonl").read()
@@ -113,6 +118,12 @@ def flags_of(spec: Spec) -> dict[str, Any]:
     flags |= {"rate": spec.rate, "seed": spec.seed}
     Config(**flags)
     return flags
+
+
+def warm_flags(spec: Spec) -> dict[str, Any]:
+    """The script's flags for the warm start that a run begins from."""
+    start = spec.seed % spec.settings["starts"]
+    return {**spec.settings["warm"], **_proposing(spec), "seed": start}
 
 
 def _proposing(spec: Spec) -> dict[str, float]:

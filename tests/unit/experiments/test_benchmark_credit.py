@@ -399,6 +399,18 @@ class TestLanguageModels:
         assert extra("grpo", *plain) == 0 and extra("remax", *plain) == 9
         assert extra("pav", *rows) == 38 and extra("remax") == 0
 
+    def test_runs_of_one_seed_begin_from_one_warm_start_and_seeds_have_their_own(self):
+        def warm(name, seed):
+            return lm_tier.warm_flags(
+                Spec("lm", Variant(name, name), 1e-3, seed, lm_tier.FULL.as_dict())
+            )
+
+        assert warm("grpo", 3) == warm("finestep", 3) == {**lm_tier.FULL.warm, "seed": 3}
+        assert warm("dual_track", 3) == {**warm("grpo", 3), "propose": 0.5}
+        starts = {str(warm("grpo", seed)) for seed in range(20)}
+        assert len(starts) == lm_tier.FULL.starts == 5
+        assert lm_tier.QUICK.starts == 1, "so that --quick makes a single one"
+
     @pytest.mark.slow
     def test_a_run_shares_the_warm_start_and_gives_a_row_like_the_menu(self, databases, tmp_path):
         small = {
@@ -411,7 +423,7 @@ class TestLanguageModels:
             **small, "updates": 2, "tasks": 2, "group_size": 2, "eval_tasks": 4,
             "eval_samples": 0, "transcripts": 0,
         }
-        settings = {"warm": warm, "train": train}
+        settings = {"warm": warm, "train": train, "starts": 2}
         rows = [
             lm_tier.run(Spec("lm", Variant(name, name), 1e-3, 0, settings), tmp_path)
             for name in ("grpo", "gigpo", "dual_track")
