@@ -315,7 +315,8 @@ class Text2SQLEnv(gym.Env[str, str]):
         )
         terms, reward = paid(self.scheme, self._rewards, transition)
         done = Turn(call, result)
-        message = self.protocol.observe(turn.action, done, before.remaining_turns - 1)
+        left = 0 if result.final else before.remaining_turns - 1
+        message = self.protocol.observe(turn.action, done, left)
         messages = (self.protocol.said(turn.action), message)
         after = before.after(turn.action, done, outcome, messages, reward)
         return after, message["content"], after.info(terms, (message,))

@@ -521,6 +521,12 @@ class TestEndOfEpisode:
         _, _, terminated, truncated, info = env.step(answer(COUNT))
         assert (terminated, truncated, info["outcome"]) == (True, False, "match")
 
+    def test_no_turn_is_said_to_be_left_after_a_submission(self, make):
+        env = make(max_turns=2)
+        start(env)
+        observation, _, terminated, *_ = env.step(answer(COUNT))
+        assert terminated and "turn is left" not in observation
+
     def test_an_episode_may_have_one_turn(self, make):
         env = make(max_turns=1)
         start(env)

@@ -182,6 +182,8 @@ class TestGymnasium:
         assert [task.task_id for task in envs.get_attr("task")] == ["free", "count"]
         assert envs.call("max_turns") == (4, 4)
         assert [len(messages) for messages in envs.call("messages")] == [2, 2]
+        envs.call("reset", options={"task_id": "long"})
+        assert [task.task_id for task in envs.get_attr("task")] == ["long", "long"]
 
     def test_the_environments_share_their_tasks(self, make):
         first, second = make(2).unwrapped.envs

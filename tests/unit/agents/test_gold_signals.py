@@ -89,8 +89,8 @@ class TestInformationGain:
     def test_gains_of_an_attempt_sum_to_the_last_chance_less_the_first(
         self, make_env, chat, imitator, env
     ):
-        collector = Collector(make_env, chat, rows=8)
-        groups = collector.collect(sampler(imitator, chat, rows=8), ["shop/2"], 4, seed=0)
+        collector = Collector(make_env, chat, rows=12)
+        groups = collector.collect(sampler(imitator, chat, rows=12), ["shop/2"], 12, seed=0)
         collector.close()
         (found,) = GoldSignals(["information_gain"], imitator, chat, env)(groups)
         answer = answer_tokens(env.protocol, chat, "SELECT name FROM city WHERE country = 'NO'")

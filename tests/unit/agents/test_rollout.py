@@ -94,7 +94,7 @@ def roll(make_env, chat, imitator):
 
 
 def test_the_tokens_of_an_attempt_are_its_contexts_and_its_turns_in_order(roll, chat, make_env):
-    attempts = [attempt for group in roll() for attempt in group.attempts]
+    attempts = [attempt for group in roll(group_size=8) for attempt in group.attempts]
     assert max(len(attempt.steps) for attempt in attempts) > 2
     for attempt in attempts:
         with make_env() as env:
