@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 
 from agents.policies.base import SamplerError, head_size
 from agents.policies.draws import inverse_cdf, uniforms
+from agents.policies.samplers import require
 from agents.pretrained import merged_weights
 
 _BLOCK = 32
@@ -166,10 +167,9 @@ def _vllm() -> Any:
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    try:
-        import vllm
-    except ImportError as error:
-        raise ImportError("sampling by vLLM needs pip install 'text2sql-gym[vllm]'") from error
+    require("vllm")
+    import vllm
+
     # it warns of every tied head at every update
     logging.getLogger("vllm.model_executor.model_loader.reload").setLevel(logging.ERROR)
     return vllm
