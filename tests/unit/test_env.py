@@ -441,6 +441,7 @@ class TestInfo:
             assert {type(value) for value in info["reward_terms"].values()} == {float}
             assert list(info["reward_terms"]) == list(infos[0]["reward_terms"])
             json.dumps(info)
+        assert set(infos[0]["reward_terms"].values()) == {0.0}, "no turn, nothing paid"
 
     def test_it_names_tool_and_outcome_of_every_call(self, infos):
         assert [(info["tool"], info["call_outcome"]) for info in infos] == [
