@@ -32,6 +32,7 @@ from agents.policies.scripted import Analyst
 from agents.trainer import Trainer, TrainingError
 from agents.types import Trajectory
 from agents.warmstart import WarmStart
+from experiments.alone import alone
 from experiments.config import Config, defaults_for, read_config
 from experiments.evaluation import Evaluation
 from experiments.flags import parse
@@ -55,10 +56,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = read_config(parse(Config, argv, **defaults_for(argv)))
     try:
         require(config.sampler)  # now, not after the warm start
-        run = Run.open(config)
-        print(json.dumps(config.as_dict(), indent=1))
-        with closing(run), held_back() as run.let_through:
-            phases(run)
+        with alone(config.output), closing(Run.open(config)) as run:
+            print(json.dumps(config.as_dict(), indent=1))
+            with held_back() as run.let_through:
+                phases(run)
     except FAULTS as error:
         raise SystemExit(f"\n{type(error).__name__}: {error}{how_to_go_on(config)}") from error
     except KeyboardInterrupt:

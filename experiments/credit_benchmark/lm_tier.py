@@ -8,20 +8,19 @@ run that was stopped is resumed.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from filelock import FileLock
 
 from agents import checkpoint
 from agents.learned.gold import PROPOSALS
@@ -135,7 +134,8 @@ def warm_start(flags: Mapping[str, Any], folder: Path) -> Path:
     """The run whose warm start is shared, made now if there is none yet."""
     text = json.dumps(dict(flags), sort_keys=True)
     place = folder / f"warm-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    with _alone(place):
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(place.with_suffix(".lock")):  # the others wait for it, and find it made
         if checkpoint.latest(place / WARM_START) is None:
             _finish(place, {**flags, "updates": 0, "eval_tasks": 0})
     return place
@@ -184,15 +184,6 @@ def timed(command: Sequence[str], output: IO[bytes]) -> tuple[int, float]:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return done.returncode, seconds
-
-
-@contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """One process at a time makes a warm start; the others wait and find it."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with place.with_suffix(".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _final(evaluation: Evaluation) -> dict[str, Any]:

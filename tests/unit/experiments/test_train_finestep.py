@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from experiments.alone import alone
 from experiments.train_finestep import main
 from experiments.transcripts import TranscriptFile
 
@@ -146,6 +147,8 @@ def test_a_run_killed_in_each_phase_and_resumed_is_an_uninterrupted_one(uninterr
     folder = tmp_path / "killed"
     run = Started(*FLAGS, "--output", folder)
     run.wait_for("warm start", 105)
+    with pytest.raises(SystemExit, match=f"another process is at work on {folder}"):
+        alone(folder, wait=0).__enter__()
     assert run.end(signal.SIGKILL)[0] == -signal.SIGKILL
     run = Started("--resume", folder)
     run.wait_for("finestep", 2)
