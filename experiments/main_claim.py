@@ -40,6 +40,8 @@ MEASURES = {
 }
 """The columns of a row's `before` and `final` that are shown; grades are parts of ex."""
 
+LABELS = {"finestep": "FineStep", "grpo": "GRPO", "gigpo": "GiGPO", "mt_grpo": "MT-GRPO"}
+
 
 def measured(rows: Sequence[Row], when: str, name: str) -> Numbers:
     """One number per seed, in the order of the seeds."""
@@ -58,17 +60,16 @@ def with_interval(values: Numbers, sign: str = "") -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Both algorithms and the warm start; then what the main claims come to."""
-    ours, theirs = (
-        [row for row in rows if row["variant"] == name] for name in ("finestep", "grpo")
-    )
-    rates = [f"(rate {runs[0]['rate']:g})" for runs in (ours, theirs)]
-    lines = [f"| | warm start | FineStep {rates[0]} | GRPO {rates[1]} |", "|---|---|---|---|"]
+    """The warm starts and all variants; then what the main claims come to."""
+    names = dict.fromkeys(row["variant"] for row in rows)
+    runs = {name: [row for row in rows if row["variant"] == name] for name in names}
+    heads = [f"{LABELS[name]} (rate {found[0]['rate']:g})" for name, found in runs.items()]
+    lines = [f"| | warm start | {' | '.join(heads)} |", "|---" * (2 + len(heads)) + "|"]
     for name, label in MEASURES.items():
-        cells = [f"{measured(ours, 'before', name).mean():.3f}"]
-        cells += [with_interval(measured(runs, "final", name)) for runs in (ours, theirs)]
+        cells = [with_interval(measured(runs["finestep"], "before", name))]
+        cells += [with_interval(measured(found, "final", name)) for found in runs.values()]
         lines.append(f"| {label} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *claims(ours, theirs)])
+    return "\n".join([*lines, "", *claims(runs["finestep"], runs["grpo"])])
 
 
 def claims(ours: Sequence[Row], theirs: Sequence[Row]) -> list[str]:

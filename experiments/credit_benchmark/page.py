@@ -46,14 +46,15 @@ seeds and grades of difficulty with 95 % intervals (bootstrap over seeds, strati
 `experiments/credit_benchmark/statistics.py` has the definitions. Execution match is measured on
 databases that were not trained on, of the policy as it is trained (sampled), at the end; the area
 under the curve of execution match over episodes says how soon it was learnt. (In the tier *lm* the
-answers at the end are greedy, and the curve is that of the attempts trained on.) Where most
-variants come close to 1 at the end, the area is the number that tells them apart. Calls are tool
-calls per episode before the answer; a call is redundant when it repeats an earlier call or an
-earlier answer.
+answers at the end are greedy, and the curve is that of the attempts trained on; each of its seeds
+has a warm start of its own.) Where most variants come close to 1 at the end, the area is the
+number that tells them apart. Calls are tool calls per episode before the answer; a call is
+redundant when it repeats an earlier call or an earlier answer.
 Extra episodes are those that an estimator asks for besides its share; rollout turns are the turns
 of the environment that learned signals cost in a run (the median). CPU seconds are of one run on
 one of two shared x86-64 cores, evaluation included. The stored runs of the menu tier are of
-revision b740a9d (2026-11-29, a core of AMD Zen 3).
+revision b740a9d (2026-11-29, a core of AMD Zen 3), those of the tier *lm* of revision 1cf0b27
+(2026-11-29, a core of AMD Zen 4).
 
 The **menu** tier trains a small network on `ActionMenu`: candidate queries that differ in one
 stored text, and calls of which one decides. The rewards are the environment's, the statements run

@@ -32,8 +32,16 @@ ROWS = [
 def test_means_and_intervals_are_those_of_students_t():
     # two values d apart: standard error d / 2, t quantile 12.706 with one degree of freedom
     shown = table(ROWS)
-    assert "| 0.400 | 0.600 (-0.671 to 1.871) | 0.550 (-0.085 to 1.185) |" in shown
+    assert (
+        "| 0.400 (0.400 to 0.400) | 0.600 (-0.671 to 1.871) | 0.550 (-0.085 to 1.185) |" in shown
+    )
     assert "over its warm start: +0.200 (-1.071 to +1.471)" in shown
+
+
+def test_every_variant_has_a_column_in_the_order_of_the_rows():
+    shown = table([*ROWS, row("gigpo", 0, 0.4, 0.5, 0.2)])
+    heads = "| | warm start | FineStep (rate 0.0005) | GRPO (rate 0.0005) | GiGPO (rate 0.0005) |"
+    assert shown.startswith(f"{heads}\n|---|---|---|---|---|\n") and "| 0.200 |" in shown
 
 
 def test_comparisons_are_paired_by_seed():
