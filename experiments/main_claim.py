@@ -40,7 +40,8 @@ MEASURES = {
 }
 """The columns of a row's `before` and `final` that are shown; grades are parts of ex."""
 
-LABELS = {"finestep": "FineStep", "grpo": "GRPO", "gigpo": "GiGPO", "mt_grpo": "MT-GRPO"}
+LABELS = {"finestep": "FineStep", "grpo": "GRPO", "gigpo": "GiGPO"}
+"""What variants are called; others have the names that they have in the rows."""
 
 
 def measured(rows: Sequence[Row], when: str, name: str) -> Numbers:
@@ -63,7 +64,7 @@ def table(rows: Sequence[Row]) -> str:
     """The warm starts and all variants; then what the main claims come to."""
     names = dict.fromkeys(row["variant"] for row in rows)
     runs = {name: [row for row in rows if row["variant"] == name] for name in names}
-    heads = [f"{LABELS[name]} (rate {found[0]['rate']:g})" for name, found in runs.items()]
+    heads = [f"{LABELS.get(name, name)} (rate {of[0]['rate']:g})" for name, of in runs.items()]
     lines = [f"| | warm start | {' | '.join(heads)} |", "|---" * (2 + len(heads)) + "|"]
     for name, label in MEASURES.items():
         cells = [with_interval(measured(runs["finestep"], "before", name))]
