@@ -125,6 +125,12 @@ def test_a_first_row_too_wide_is_cut_instead_of_left_out():
     assert len(shown[0] + shown[1]) <= 50
 
 
+@pytest.mark.parametrize(("characters", "row"), [(15, "xxx | yyy"), (14, "...(+9 c")])
+def test_a_first_row_that_just_fits_is_whole_and_a_cut_says_so_first(characters, row):
+    shown = show_table(table([("xxx", "yyy")]), Limits(shown_characters=characters))
+    assert shown == f"a | b\n{row}\n(1 row)"
+
+
 CELLS = st.one_of(
     st.none(),
     st.integers(-(2**63), 2**63 - 1),

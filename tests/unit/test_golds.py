@@ -92,3 +92,12 @@ def test_large_results_leave_early():
     assert [cache.get(name) for name in "abcd"] == [None] * 4
     cache.put("e", gold(10))
     assert cache.get("e")
+
+
+def test_every_column_of_a_result_counts():
+    wide = Gold("SELECT 1, 2, 3", Table(("a", "b", "c"), ((1, 2, 3),) * 2))
+    cache = GoldCache(cells=6)
+    cache.put("a", wide)
+    assert cache.get("a")
+    cache.put("b", gold(1))
+    assert cache.get("a") is None and cache.get("b")
