@@ -79,43 +79,64 @@ class Batch:
         """Tokens before the first sampled one; 0 where nothing was sampled."""
         return self.mask_BT.argmax(dim=1)
 
-    def micro_batches(self, token_budget: int, *, shared: bool = False) -> list[list[int]]:
-        """Row numbers of parts of similar length with at most `token_budget` padded tokens each.
+    def micro_batches(self, token_budget: int, *, packed: bool = False) -> list[list[int]]:
+        """Row numbers of parts with at most `token_budget` tokens each.
 
-        With `shared`, a group's prompt counts once in a part, and its rows stay together where
-        that makes fewer padded tokens. A row longer than the budget is a part of its own.
+        Padding counts, so rows of similar length go together. With `packed` it does not, a group's
+        prompt counts once in a part, and its rows stay together where they fit into one. A row
+        longer than the budget is a part of its own.
         """
+        pieces = self._groups(token_budget) if packed else self._padded(token_budget)
+        return _first_fit(pieces, token_budget)
+
+    def _padded(self, budget: int) -> list[Piece]:
+        """Rows of similar length."""
+        lengths = self.lengths_B.tolist()
+        parts: list[list[int]] = []
+        for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+            if parts and (len(parts[-1]) + 1) * lengths[parts[-1][0]] <= budget:
+                parts[-1].append(row)
+            else:
+                parts.append([row])
+        return [(budget, part) for part in parts]
+
+    def _groups(self, budget: int) -> list[Piece]:
+        """Rows of a group, with the tokens of their prompt counted once."""
         lengths, prompts = self.lengths_B.tolist(), self.prompts_B.tolist()
-        ways = [_parts(token_budget, range(len(lengths)), [0] * len(lengths), lengths)]
-        if shared:
-            rests = [length - prompt for length, prompt in zip(lengths, prompts, strict=True)]
-            ways.append(_parts(token_budget, self.group_B.tolist(), prompts, rests))
-        return min(ways, key=lambda way: way[1])[0]
+        groups: dict[int, list[int]] = {}
+        for row, number in enumerate(self.group_B.tolist()):
+            groups.setdefault(number, []).append(row)
+        pieces: list[Piece] = []
+        for rows in groups.values():
+            prompt = tokens = max(prompts[row] for row in rows)
+            part: list[int] = []
+            for row in rows:
+                rest = lengths[row] - prompts[row]
+                if part and tokens + rest > budget:
+                    pieces.append((tokens, part))
+                    tokens, part = prompt, []
+                tokens += rest
+                part.append(row)
+            pieces.append((tokens, part))
+        return pieces
 
 
-def _parts(
-    budget: int, groups: Sequence[int], prompts: Sequence[int], rests: Sequence[int]
-) -> tuple[list[list[int]], int]:
-    """Parts of the rows within the budget, and their padded tokens together."""
+Piece = tuple[int, list[int]]
+"""tokens of rows that stay together, and the numbers of the rows"""
 
-    def padded(part: Sequence[int]) -> int:
-        """Tokens of a part in which every group's prompt is there once."""
-        count = len({groups[row] for row in part})
-        longest = max(prompts[row] for row in part), max(rests[row] for row in part)
-        return count * longest[0] + len(part) * longest[1]
 
-    longest: dict[int, int] = {}
-    for group, rest in zip(groups, rests, strict=True):
-        longest[group] = max(rest, longest.get(group, 0))
+def _first_fit(pieces: Sequence[Piece], budget: int) -> list[list[int]]:
+    """Put pieces, the largest first, each into the first part that has room."""
+    room: list[int] = []
     parts: list[list[int]] = []
-    for row in sorted(
-        range(len(rests)), key=lambda row: (-longest[groups[row]], groups[row], -rests[row])
-    ):
-        if parts and padded([*parts[-1], row]) <= budget:
-            parts[-1].append(row)
-        else:
-            parts.append([row])
-    return parts, sum(map(padded, parts))
+    for tokens, rows in sorted(pieces, key=lambda piece: -piece[0]):
+        place = next((p for p, left in enumerate(room) if tokens <= left), len(parts))
+        if place == len(parts):
+            room.append(budget)
+            parts.append([])
+        room[place] -= tokens
+        parts[place] += rows
+    return parts
 
 
 def assemble(

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from agents.attention import beginnings, states_before, takes_keys
+from agents.packing import packs, wanted_states
 
 _LOGITS = 2**28
 """logits held at once: 1 GiB; with more, they are computed in parts, and again for the gradient"""
@@ -50,12 +50,11 @@ def _hidden(
     model: PreTrainedModel, token_ids_BT: Tensor, mask_BT: Tensor, group_B: Tensor | None
 ) -> Tensor:
     """The hidden states that predict the masked tokens, (N, D)."""
-    wanted_BT = mask_BT[:, 1:] > 0
-    if group_B is not None and takes_keys(model):
-        shared = beginnings(token_ids_BT, mask_BT, group_B)
-        if shared.saved:
-            return states_before(model, token_ids_BT[:, :-1], wanted_BT, shared)
-    ids_BT = token_ids_BT[:, :-1].to(model.device)
+    ids_BT, wanted_BT = token_ids_BT[:, :-1], mask_BT[:, 1:] > 0
+    if packs(model) and wanted_BT.any():
+        alone_B = torch.arange(len(ids_BT))
+        return wanted_states(model, ids_BT, wanted_BT, alone_B if group_B is None else group_B)
+    ids_BT = ids_BT.to(model.device)
     hidden_BTD: Tensor = model.get_decoder()(input_ids=ids_BT, use_cache=False).last_hidden_state
     return hidden_BTD[wanted_BT.to(model.device)]
 
@@ -64,7 +63,10 @@ def _score(
     head: nn.Module, hidden_ND: Tensor, chosen_N: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor]:
     """Log-probability of the chosen tokens, and the entropy of the distributions."""
-    logprobs_NV = torch.log_softmax(head(hidden_ND).float() / temperature, dim=-1)
+    logits_NV = head(hidden_ND).float()
+    if temperature != 1.0:
+        logits_NV = logits_NV / temperature
+    logprobs_NV = torch.log_softmax(logits_NV, dim=-1)
     with torch.no_grad():
         entropy_N = -(logprobs_NV.exp() * logprobs_NV).sum(dim=-1)
     return logprobs_NV.gather(1, chosen_N[:, None])[:, 0], entropy_N

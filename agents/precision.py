@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from agents import packing
+
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
@@ -30,20 +32,21 @@ def resolve(precision: str, device: torch.device) -> str:
 
 @contextmanager
 def training(model: nn.Module, precision: str = "auto") -> Iterator[None]:
-    """Train mode, mixed precision, and on a CPU eager attention, for the block.
+    """Train mode, mixed precision, and the attention that rows are trained with, for the block.
 
-    Weights, optimiser state and log-softmax stay in the model's own dtype. On a CPU the
-    backward pass of PyTorch's fused attention is several times slower in bf16 than the plain
-    one.
+    Weights, optimiser state and log-softmax stay in the model's own dtype. Models whose rows are
+    packed attend as `agents.packing` says. Others have eager attention on a CPU: the backward pass
+    of PyTorch's fused attention is several times slower there in bf16.
     """
     first = next(model.parameters())
     kind = first.device.type
     mixed = resolve(precision, first.device) == "bf16" and first.dtype == torch.float32
+    plain = "eager" if kind == "cpu" else ""
     model.train()
     try:
         # the cache would keep the weights of the first step for the whole block
         with (
-            _attention(model, "eager" if kind == "cpu" else ""),
+            _attention(model, packing.NAME if packing.is_plain(model) else plain),
             torch.autocast(kind, torch.bfloat16, enabled=mixed, cache_enabled=False),
         ):
             yield

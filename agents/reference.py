@@ -14,8 +14,9 @@ from agents.losses import KL, Totals, kl_penalty, reduce
 from agents.pretrained import without_adapter
 from text2sql_gym.registry import lookup
 
-Reference = Callable[[Tensor, Tensor, float], Tensor]
-"""From token ids and mask (both (B, T)) and a temperature to log-probabilities without gradient."""
+Reference = Callable[[Tensor, Tensor, float, Tensor | None], Tensor]
+"""From token ids and mask (both (B, T)), a temperature and the groups of the rows, as
+`agents.likelihood.token_logprobs` takes them, to log-probabilities without gradient."""
 
 
 @dataclass(frozen=True)
@@ -60,22 +61,28 @@ class Penalty:
 
 def frozen(model: PreTrainedModel) -> Reference:
     """A model of its own as the reference; it is switched to evaluation and never trained."""
-    model.eval().requires_grad_(False)
-    return lambda ids_BT, mask_BT, temperature: _logprobs(model, ids_BT, mask_BT, temperature)
+    return _of(model.eval().requires_grad_(False))
 
 
 def adapter_off(model: PreTrainedModel) -> Reference:
     """The weights under the adapter of a model: a reference that costs no memory."""
 
-    def reference(ids_BT: Tensor, mask_BT: Tensor, temperature: float) -> Tensor:
+    below = _of(model)
+
+    def reference(
+        ids_BT: Tensor, mask_BT: Tensor, temperature: float, group_B: Tensor | None = None
+    ) -> Tensor:
         with without_adapter(model):
-            return _logprobs(model, ids_BT, mask_BT, temperature)
+            return below(ids_BT, mask_BT, temperature, group_B)
 
     return reference
 
 
-def _logprobs(
-    model: PreTrainedModel, ids_BT: Tensor, mask_BT: Tensor, temperature: float
-) -> Tensor:
-    with torch.no_grad():
-        return token_logprobs(model, ids_BT, mask_BT, temperature)[0]
+def _of(model: PreTrainedModel) -> Reference:
+    def reference(
+        ids_BT: Tensor, mask_BT: Tensor, temperature: float, group_B: Tensor | None = None
+    ) -> Tensor:
+        with torch.no_grad():
+            return token_logprobs(model, ids_BT, mask_BT, temperature, group_B)[0]
+
+    return reference

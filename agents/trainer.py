@@ -12,7 +12,6 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from agents import memory, precision
-from agents.attention import takes_keys
 from agents.batch import Batch, assemble
 from agents.credit.base import Credit, Estimator, assign
 from agents.credit.tokens import by_step
@@ -21,6 +20,7 @@ from agents.losses import Objective, Totals, mismatch_metrics, policy_loss
 from agents.metrics import rollout_metrics
 from agents.optim import OPTIMIZERS
 from agents.overlong import Overlong
+from agents.packing import is_plain
 from agents.reference import Penalty
 from agents.stopwatch import Stopwatch
 from agents.types import Group
@@ -53,8 +53,9 @@ class Optimization:
 
     learning_rate   reached after `warmup` optimiser steps, then constant
     minibatches     optimiser steps per collected batch; rows are dealt out evenly
-    token_budget    padded tokens of one micro-batch, in which the prompt of a group counts once;
-                    it changes memory, not results
+    token_budget    tokens of one micro-batch, in which the prompt of a group counts once, and
+                    padding counts where the model's rows cannot be packed; it changes memory and
+                    speed, not results
     optimizer       a name in `agents.optim.OPTIMIZERS`
     precision       see `agents.precision`; whatever it is, weights keep their own dtype
     """
@@ -169,15 +170,16 @@ class Trainer(Generic[M]):
         return token_logprobs(model, *rows, self.temperature, part.group_B)
 
     def _micro_batches(self, batch: Batch) -> list[list[int]]:
-        """Parts of a minibatch; prompts of groups are shared where the model can."""
-        shared = isinstance(self.model, PreTrainedModel) and takes_keys(self.model)
-        return batch.micro_batches(self.optimization.token_budget, shared=shared)
+        """Parts of a minibatch, packed where the model can take them so."""
+        budget = self.optimization.token_budget
+        return batch.micro_batches(budget, packed=is_plain(self.model))
 
     def _reference(self, part: Batch) -> Tensor:
         """Log-probability under the reference of what was sampled; nothing without a penalty."""
         if self.penalty is None:
             return torch.empty(0)
-        return self.penalty.reference(part.token_ids_BT, part.mask_BT, self.temperature)
+        rows = (part.token_ids_BT, part.mask_BT)
+        return self.penalty.reference(*rows, self.temperature, part.group_B)
 
     def _optimize(self, batch: Batch, watch: Stopwatch) -> Metrics:
         count = min(self.optimization.minibatches, len(batch.mask_BT))

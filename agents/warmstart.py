@@ -14,6 +14,7 @@ from agents import memory, precision
 from agents.batch import Batch, token_rows
 from agents.likelihood import token_logprobs
 from agents.optim import OPTIMIZERS
+from agents.packing import is_plain
 from agents.types import Trajectory
 from text2sql_gym.registry import lookup
 
@@ -96,7 +97,7 @@ class WarmStart:
     def _step(self, step: int, batch: Batch) -> float:
         tokens = float(batch.mask_BT.sum())
         total = 0.0
-        for index in batch.micro_batches(self.imitation.token_budget):
+        for index in batch.micro_batches(self.imitation.token_budget, packed=is_plain(self.model)):
             part = batch.rows(index)
             logprobs_BT, _ = token_logprobs(self.model, part.token_ids_BT, part.mask_BT)
             loss = -logprobs_BT.sum() / tokens

@@ -1,20 +1,20 @@
-"""Time the passes of an update with the prompts of groups computed once, and in every row.
+"""Time the passes of an update over padded rows, packed ones, and with prompts of groups shared.
 
-    python -m experiments.bench_prompts
+    python -m experiments.bench_prompts --size 15M
 
-Both kinds compute the gradient of the same rows in turn, round by round; printed are medians of
-processor seconds and of their ratio within a round. One thread, in the precision that the trainer
-chooses. About three minutes of one core.
+All kinds compute the gradient of the same rows in turn, round by round; printed are medians of
+processor seconds, and of their ratio to padded rows within a round. One thread, in the precision
+that the trainer chooses. About three minutes of one core with --size 3M.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from time import process_time
+from unittest.mock import patch
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
@@ -22,9 +22,14 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from agents import precision
 from agents.batch import Batch
 from agents.likelihood import token_logprobs
+from agents.packing import packs
+from experiments.bench_paired import row
 from experiments.bench_workload import SIZES, WORKLOADS, save_model
 from experiments.flags import option, parse
 from text2sql_gym.registry import lookup
+
+PADDED, PACKED, SHARED = KINDS = ("padded", "packed", "packed, prompts shared")
+RATIOS = (PACKED, SHARED)
 
 LENGTHS = ((100, 64), (100, 256), (250, 120), (400, 200))
 """tokens of a prompt, and tokens after it at most; rows have between half of them and all"""
@@ -32,13 +37,13 @@ LENGTHS = ((100, 64), (100, 256), (250, 120), (400, 200))
 
 @dataclass(frozen=True)
 class Config:
-    """Time the passes of an update with prompts shared and not."""
+    """Time the passes of an update over rows of three kinds."""
 
     size: str = option("3M", f"of the model: {', '.join(SIZES)}")
     rounds: int = option(3, "passes of each kind that are counted")
     prompts: int = option(8, "groups")
     group: int = option(8, "rows of a group")
-    token_budget: int = option(2_048, "padded tokens of a part")
+    token_budget: int = option(2_048, "tokens of a part")
     seed: int = option(0, "of tokens and lengths")
 
     def __post_init__(self) -> None:
@@ -54,18 +59,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         save_model(Path(folder), config.size, WORKLOADS["single"])
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder)
-    print("| tokens of a prompt | tokens after it | whole rows, s | shared prompts, s | ratio |")
-    print("|---|---|---|---|---|")
+    print(row(["tokens of a prompt", "tokens after it", *KINDS, *(f"{k}, ratio" for k in RATIOS)]))
+    print("|---" * (2 + len(KINDS) + len(RATIOS)) + "|")
     with precision.training(model, "auto"):
         for prompt, rest in LENGTHS:
             batch = rows(config, prompt, rest, model.config.vocab_size)
-            kinds = [_passes(model, batch, config.token_budget, shared) for shared in (False, True)]
-            for once in kinds:
-                once()
-            times = [[_seconds(once) for once in kinds] for _ in range(config.rounds)]
-            whole, shared = (median(column) for column in zip(*times, strict=True))
-            ratio = median(one / other for one, other in times)
-            print(f"| {prompt} | {rest} | {whole:.2f} | {shared:.2f} | {ratio:.2f} |", flush=True)
+            for kind in KINDS:
+                _seconds(model, batch, config.token_budget, kind)
+            times = [
+                {kind: _seconds(model, batch, config.token_budget, kind) for kind in KINDS}
+                for _ in range(config.rounds)
+            ]
+            seconds = [f"{median(time[kind] for time in times):.2f}" for kind in KINDS]
+            ratios = [f"{median(t[PADDED] / t[kind] for t in times):.2f}" for kind in RATIOS]
+            print(row([prompt, rest, *seconds, *ratios]), flush=True)
 
 
 def rows(config: Config, prompt: int, rest: int, vocabulary: int) -> Batch:
@@ -83,25 +90,18 @@ def rows(config: Config, prompt: int, rest: int, vocabulary: int) -> Batch:
     return Batch(ids_BT, mask_BT, torch.zeros_like(mask_BT), turn_BT, group_B)
 
 
-def _passes(model: PreTrainedModel, batch: Batch, budget: int, shared: bool) -> Callable[[], None]:
-    """What computes the gradient of all rows, part by part."""
-
-    def once() -> None:
-        model.zero_grad()
-        for index in batch.micro_batches(budget, shared=shared):
+def _seconds(model: PreTrainedModel, batch: Batch, budget: int, kind: str) -> float:
+    """Processor seconds of the gradient of all rows, part by part."""
+    start = process_time()
+    model.zero_grad()
+    with patch("agents.likelihood.packs", lambda model: kind != PADDED and packs(model)):
+        for index in batch.micro_batches(budget, packed=kind != PADDED):
             part = batch.rows(index)
-            group_B = part.group_B if shared else None
+            group_B = part.group_B if kind == SHARED else None
             logprobs_BT, _ = token_logprobs(
                 model, part.token_ids_BT, part.mask_BT, 1.0, group_B
             )
             logprobs_BT.sum().backward()  # type: ignore[no-untyped-call]
-
-    return once
-
-
-def _seconds(once: Callable[[], None]) -> float:
-    start = process_time()
-    once()
     return process_time() - start
 
 

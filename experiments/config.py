@@ -150,7 +150,7 @@ class Config:
     precision: str = option("auto", "of training: fp32, bf16, or auto, bf16 where it is native")
     minibatches: int = option(2, "optimiser steps per update")
     rate_warmup: int = option(5, "optimiser steps until the learning rate is reached")
-    token_budget: int = option(2_048, "padded tokens of one pass; gradients are accumulated")
+    token_budget: int = option(2_048, "tokens of one pass; gradients are accumulated")
     kl: float = option(0.0, "weight of the divergence from the policy that updates began with")
     kl_estimator: str = option("k3", "of that divergence: a name in agents.losses.KL")
     overlong: str = option("keep", "attempts that run out of tokens: keep, mask or penalty")

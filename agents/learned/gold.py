@@ -17,6 +17,7 @@ from agents.batch import Batch
 from agents.chat import Chat
 from agents.credit.base import FloatArray, Ragged
 from agents.likelihood import token_logprobs
+from agents.packing import is_plain
 from agents.rollout import histories
 from agents.types import Group, Step
 from text2sql_gym.env import Text2SQLEnv
@@ -144,7 +145,7 @@ def answer_chances(
         mask_BT[row, len(ids) - len(query) : len(ids)] = 1.0
     batch = Batch(ids_BT, mask_BT, mask_BT, mask_BT.long() - 1, torch.arange(len(rows)))
     chances = np.zeros(len(rows))
-    for index in batch.micro_batches(token_budget):
+    for index in batch.micro_batches(token_budget, packed=is_plain(model)):
         part = batch.rows(index)
         logprobs_BT, _ = token_logprobs(model, part.token_ids_BT, part.mask_BT)
         mean_B = logprobs_BT.double().sum(dim=1) / len(query)

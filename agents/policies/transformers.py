@@ -17,11 +17,10 @@ from dataclasses import dataclass, field
 import torch
 from transformers import PreTrainedModel
 
-from agents.attention import additive
+from agents.policies.decoding import additive, one_token_a_row
 from agents.chat import Chat
 from agents.policies.base import Sampling, check_group, check_prompt, end_tokens
 from agents.policies.cache import Rows
-from agents.policies.decoding import one_token_a_row
 from agents.policies.draws import inverse_cdf, uniforms
 from agents.types import Completion
 

@@ -101,6 +101,48 @@ def test_rows_of_like_length_go_together():
     assert batch.micro_batches(17) == [[1], [3], [0, 2, 4]]
 
 
+def packed(batch, budget):
+    """Parts of packed rows, and the tokens of each with every prompt counted once."""
+    parts = batch.micro_batches(budget, packed=True)
+    lengths, prompts = batch.lengths_B.tolist(), batch.prompts_B.tolist()
+    numbers, tokens = batch.group_B.tolist(), []
+    for part in parts:
+        heads = {numbers[row]: prompts[row] for row in part}
+        tokens.append(sum(heads.values()) + sum(lengths[row] - prompts[row] for row in part))
+    return parts, tokens
+
+
+def groups_of(*sizes):
+    """Groups on prompts of one token each, whose attempts are turns of these lengths."""
+    groups = [group(*(attempt(step([1], [2] * length)) for length in found)) for found in sizes]
+    ones = [(advantages(*([1.0] for _ in found)),) for found in sizes]
+    return assemble(groups, ones)
+
+
+sizes = st.lists(st.lists(st.integers(1, 20), min_size=1, max_size=6), min_size=1, max_size=6)
+
+
+@settings(deadline=None)
+@given(sizes, st.integers(1, 60))
+def test_packed_parts_are_a_partition_within_the_budget(found, budget):
+    batch = groups_of(*found)
+    parts, tokens = packed(batch, budget)
+    assert sorted(row for part in parts for row in part) == list(range(len(batch.mask_BT)))
+    for part, count in zip(parts, tokens, strict=True):
+        assert count <= budget or len(part) == 1
+    numbers = batch.group_B.tolist()
+    for number, lengths in enumerate(found):
+        if 1 + sum(lengths) <= budget:  # stays together
+            assert sum(any(numbers[row] == number for row in part) for part in parts) == 1
+
+
+def test_packed_parts_by_hand():
+    batch = groups_of((4, 4), (9, 1), (2,), (3, 3))
+    assert batch.micro_batches(11, packed=True) == [[2, 3], [0, 1], [5, 6, 4]]
+    assert batch.micro_batches(23, packed=True) == [[2, 3, 0, 1, 4], [5, 6]]
+    assert batch.micro_batches(6, packed=True) == [[2], [0], [1], [5, 3], [6], [4]]
+
+
 @pytest.mark.parametrize(
     ("credits", "message"),
     [

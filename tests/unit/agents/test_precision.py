@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from agents import precision
+from agents.packing import NAME
 
 
 def test_what_is_asked_for_is_what_one_gets():
@@ -41,7 +42,7 @@ def test_the_block_computes_in_the_precision_and_keeps_the_weights(model, name):
 def test_attention_and_mode_come_back_even_after_an_error(model):
     attention = model.config._attn_implementation
     with pytest.raises(RuntimeError, match="boom"), precision.training(model):
-        assert model.config._attn_implementation == "eager"
+        assert model.config._attn_implementation == NAME
         raise RuntimeError("boom")
     assert model.config._attn_implementation == attention == "sdpa"
     assert not model.training

@@ -11,6 +11,7 @@ from agents.chat import Chat
 from agents.likelihood import token_logprobs
 from agents.policies.base import Sampling
 from agents.policies.samplers import SAMPLERS
+from agents.policies.decoding import additive
 from agents.policies.transformers import TransformersPolicy, TransformersSampler
 from agents.tiny import tiny_qwen3
 
@@ -241,3 +242,10 @@ def test_the_model_itself_is_sampled_in_its_own_dtype_and_policies_are_counted(m
     first, second = sampler.policy(Sampling(2)), sampler.policy(Sampling(2))
     assert first.model is second.model is model
     assert (first.version, second.version) == (0, 1)
+
+
+def test_a_mask_is_added_to_the_scores():
+    mask = torch.tensor([[True, False]])
+    for dtype in (torch.float32, torch.bfloat16):
+        found = additive(mask, dtype)
+        assert found.dtype == dtype and found.tolist()[0] == [0.0, torch.finfo(dtype).min]
