@@ -1,8 +1,9 @@
-"""What attention of new tokens of every row looks at, and one of one token a row, for a CPU.
+"""What attention of new tokens of every row looks at, and attention of one token a row.
 
 PyTorch's fused attention is made for many queries. With one query a row it reads keys and values
-of bf16 three times slower than two batched products do (300 positions of 64 rows with 4 heads of
-64, one core of AMD Zen 5: 6.4 and 2.0 ms; in fp32 2.9 and 2.1 ms).
+of bf16 on a CPU three times slower than two batched products do (300 positions of 64 rows with 4
+heads of 64, one core of AMD Zen 5: 6.4 and 2.0 ms; in fp32 2.9 and 2.1 ms), and the prompt of a
+group once for every row of it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from contextlib import contextmanager
 import torch
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from agents.policies.prompts import Shared
 
 _NAME = "one_token_a_row"
 
@@ -26,10 +29,9 @@ def additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 @contextmanager
 def one_token_a_row(model: PreTrainedModel) -> Iterator[None]:
-    """Let a model on a CPU `attend` for the block."""
+    """Let a model `attend` for the block."""
     before = model.config._attn_implementation
-    if model.device.type == "cpu":
-        model.config._attn_implementation = _NAME
+    model.config._attn_implementation = _NAME
     try:
         yield
     finally:
@@ -43,24 +45,49 @@ def attend(
     values: torch.Tensor,
     mask: torch.Tensor | None,
     scaling: float | None = None,
+    shared: Shared | None = None,
     **options: object,
-) -> tuple[torch.Tensor, None]:
-    """Attention by the interface of transformers; several tokens a row go the fused way.
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Attention by the interface of transformers.
 
-    query (B, heads, T, size); keys and values (B, key heads, C, size); mask, added to the scores,
-    (B, 1, T, C). Returns (B, T, heads, size).
+    query (B, heads, T, size); keys and values (B, key heads, C, size), before them those of shared
+    prompts; mask, added to the scores, (B, 1, T, P + C). Returns (B, T, heads, size). By products
+    for one token a row, and on a CPU; else the fused way.
     """
+    layer, tokens = int(module.layer_idx), query.shape[2]  # type: ignore[arg-type]
+    if shared is not None and tokens > 1:
+        keys, values = shared.before(layer, keys, values)
+        shared = None
+    if mask is not None and scaling is not None and (tokens == 1 or query.device.type == "cpu"):
+        return _by_products(query * scaling, keys, values, mask, layer, shared), None
+    fused: tuple[torch.Tensor, None] = sdpa_attention_forward(
+        module, query, keys, values, mask, scaling=scaling, **options
+    )
+    return fused
+
+
+def _by_products(
+    query: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    mask: torch.Tensor,
+    layer: int,
+    shared: Shared | None,
+) -> torch.Tensor:
     rows, heads, tokens, size = query.shape
-    if tokens > 1 or mask is None or scaling is None:
-        fused: tuple[torch.Tensor, None] = sdpa_attention_forward(
-            module, query, keys, values, mask, scaling=scaling, **options
-        )
-        return fused
-    shared = keys.shape[1]  # key heads, each read by heads / shared queries
-    query = (query * scaling).reshape(rows, shared, heads // shared, size)
-    scores = torch.matmul(keys, query.transpose(2, 3)).transpose(2, 3) + mask
-    weights = scores.float().softmax(dim=-1).to(values.dtype)
-    return torch.matmul(weights, values).reshape(rows, 1, heads, size), None
+    groups = keys.shape[1]  # key heads, each read by `each` queries
+    each = heads // groups * tokens
+    query = query.reshape(rows, groups, each, size)
+    scores = torch.matmul(query, keys.transpose(2, 3))
+    if shared is not None:
+        scores = torch.cat([shared.scores(layer, query), scores], dim=-1)
+    masked = scores.view(rows, groups, -1, tokens, mask.shape[-1]) + mask[:, :, None]
+    weights = masked.float().softmax(dim=-1).to(values.dtype).flatten(2, 3)
+    first, own = weights.tensor_split([weights.shape[-1] - keys.shape[2]], dim=-1)
+    found = torch.matmul(own, values)
+    if shared is not None:
+        found = found + shared.weighted(layer, first)
+    return found.view(rows, heads, tokens, size).transpose(1, 2)
 
 
 AttentionInterface.register(_NAME, attend)

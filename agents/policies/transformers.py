@@ -1,37 +1,45 @@
 """A transformers causal LM as a rollout policy: continuous batching over one cache.
 
-Every episode owns one row of a key/value cache for its whole life, so no prefix is computed
-twice: the prompt of a group is prefilled once and copied, an observation is appended where the
-turn ended. Rows advance independently; a row whose observation is long is prefilled beside the
-others and joins the next decoding tick. When an episode ends, the last row moves to its place, so
-that a tick covers as many rows as there are episodes.
+Every episode owns one row of a key/value cache for its whole life, so no prefix is computed twice:
+the prompt of a group is prefilled once, into a store that its rows share, and an observation is
+appended where the turn ended. Rows advance independently; a row whose observation is long is
+prefilled beside the others and joins the next decoding tick. When an episode ends, the last row
+moves to its place, so that a tick covers as many rows as there are episodes.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
 
 import torch
 from transformers import PreTrainedModel
 
-from agents.policies.decoding import additive, one_token_a_row
 from agents.chat import Chat
+from agents.packing import is_plain
 from agents.policies.base import Sampling, check_group, check_prompt, end_tokens
 from agents.policies.cache import Rows
+from agents.policies.decoding import additive, one_token_a_row
 from agents.policies.draws import inverse_cdf, uniforms
+from agents.policies.prompts import Prompts, Shared
 from agents.types import Completion
 
 
 @dataclass
 class _Sequence:
-    """One episode's tokens: what is in the cache, what waits to be fed, what was just sampled."""
+    """One episode's tokens: what is in the cache, what waits to be fed, what was just sampled.
+
+    Of `length` tokens in the cache, the first `base` are those of the shared prompt `slot`.
+    """
 
     handle: int
     seed: int
     row: int = -1
+    slot: int = -1
+    base: int = 0
     length: int = 0
     turns: int = 0
     feed: list[int] = field(default_factory=list)
@@ -59,6 +67,7 @@ class TransformersPolicy:
         self.version = 0
         self._stops = {chat.stop_id, *end_tokens(model)}
         self._cache = Rows(model, rows, context)
+        self._prompts = Prompts(model, context) if is_plain(model) else None
         self._used: list[_Sequence] = []  # by row
         self._queue: deque[list[_Sequence]] = deque()
         self._sequences: dict[int, _Sequence] = {}
@@ -84,14 +93,16 @@ class TransformersPolicy:
 
     def close(self, handle: int) -> None:
         """Forget a sequence; the last row moves to its place."""
-        row, last = self._sequences.pop(handle).row, self._used.pop()
-        if last.row != row:
-            self._cache.copy(last.row, [row], last.length)
-            last.row, self._used[row] = row, last
+        sequence, last = self._sequences.pop(handle), self._used.pop()
+        if self._prompts is not None:
+            self._prompts.release(sequence.slot)
+        if last is not sequence:
+            self._cache.copy(last.row, [sequence.row], last.length - last.base)
+            last.row, self._used[sequence.row] = sequence.row, last
 
     def advance(self) -> list[tuple[int, Completion]]:
         """Prefill and decode until at least one turn is complete."""
-        with torch.inference_mode(), one_token_a_row(self.model):
+        with torch.inference_mode(), self._attention():
             while True:
                 done = self._admit()
                 asked = [s for s in self._sequences.values() if s.row >= 0 and not s.idle]
@@ -114,53 +125,59 @@ class TransformersPolicy:
                 sequence.row = len(self._used)
                 self._used.append(sequence)
                 self._begin_turn(sequence)
-        if not groups:
-            return []
-        return self._prefill([group[0] for group in groups], groups)
+        return self._open_groups(groups) if groups else []
+
+    def _open_groups(self, groups: list[list[_Sequence]]) -> list[tuple[int, Completion]]:
+        """Feed the prompt of each group once, and draw everyone's first token."""
+        firsts = [group[0] for group in groups]
+        ids_BT, last_B = self._padded(firsts)
+        if self._prompts is None:
+            logits_BV = self._forward(firsts, ids_BT, last_B)
+            for first, *others in groups:
+                if others:
+                    self._cache.copy(first.row, [s.row for s in others], len(first.feed))
+        else:
+            slots = [self._prompts.add(len(group[0].feed), len(group)) for group in groups]
+            for group, slot in zip(groups, slots, strict=True):
+                for sequence in group:
+                    sequence.slot, sequence.base = slot, len(sequence.feed)
+            positions_BT = torch.arange(ids_BT.shape[1]).expand(len(groups), -1)
+            store, width = self._prompts.store, ids_BT.shape[1]
+            columns = store.reserve(width, rows=1 + max(slots))
+            store.at(torch.tensor(slots).to(self.model.device), positions_BT, columns)
+            mask_BTC = torch.arange(columns) <= positions_BT[:, :, None]
+            logits_BV = self._through(ids_BT, positions_BT, mask_BTC, last_B, store)
+        everyone = [sequence for group in groups for sequence in group]
+        for sequence in everyone:
+            sequence.length, sequence.feed = len(sequence.feed), []
+        repeats = torch.tensor([len(group) for group in groups], device=logits_BV.device)
+        return self._draw(everyone, logits_BV.repeat_interleave(repeats, dim=0))
 
     def _begin_turn(self, sequence: _Sequence) -> None:
         count = self.sampling.max_new_tokens
         sequence.uniforms = uniforms(sequence.seed, sequence.turns, count).tolist()
         sequence.token_ids, sequence.logprobs, sequence.idle = [], [], False
 
-    def _prefill(
-        self, sequences: list[_Sequence], groups: list[list[_Sequence]] | None = None
-    ) -> list[tuple[int, Completion]]:
-        """Feed all that waits to be fed, and draw the first token of each turn.
-
-        With `groups`, each sequence stands for a group on the same prompt: its cache is copied
-        to the others' rows, which draw their own first tokens.
-        """
+    def _prefill(self, sequences: list[_Sequence]) -> list[tuple[int, Completion]]:
+        """Feed all that waits to be fed, and draw the first token of each turn."""
         full = [sequence for sequence in sequences if self._overflows(sequence)]
         done = [(sequence.handle, self._complete(sequence, stopped=False)) for sequence in full]
         sequences = [sequence for sequence in sequences if not sequence.idle]
         if not sequences:
             return done
+        logits_BV = self._forward(sequences, *self._padded(sequences))
+        for sequence in sequences:
+            sequence.length += len(sequence.feed)
+            sequence.feed = []
+        return done + self._draw(sequences, logits_BV)
+
+    def _padded(self, sequences: list[_Sequence]) -> tuple[torch.Tensor, torch.Tensor]:
+        """What waits to be fed, padded on the right, and the place of each last token."""
         longest = max(len(sequence.feed) for sequence in sequences)
         ids_BT = torch.full((len(sequences), longest), self.chat.stop_id)
         for place, sequence in enumerate(sequences):
             ids_BT[place, : len(sequence.feed)] = torch.tensor(sequence.feed)
-        starts_B = torch.tensor([sequence.length for sequence in sequences])
-        last_B = torch.tensor([len(sequence.feed) - 1 for sequence in sequences])
-        rows = torch.tensor([sequence.row for sequence in sequences])
-        logits_BV = self._forward(rows, ids_BT, starts_B, last_B)
-        for sequence in sequences:
-            sequence.length += len(sequence.feed)
-            sequence.feed = []
-        if groups is None:
-            return done + self._draw(sequences, logits_BV)
-        for group in groups:
-            self._share(group)
-        repeats = torch.tensor([len(group) for group in groups], device=logits_BV.device)
-        everyone = [sequence for group in groups for sequence in group]
-        return done + self._draw(everyone, logits_BV.repeat_interleave(repeats, dim=0))
-
-    def _share(self, group: list[_Sequence]) -> None:
-        first, others = group[0], group[1:]
-        if others:
-            self._cache.copy(first.row, [sequence.row for sequence in others], first.length)
-        for sequence in others:
-            sequence.length, sequence.feed = first.length, []
+        return ids_BT, torch.tensor([len(sequence.feed) - 1 for sequence in sequences])
 
     def _tick(self, sequences: list[_Sequence]) -> list[tuple[int, Completion]]:
         """Feed one token to every decoding row and draw the next.
@@ -168,41 +185,61 @@ class TransformersPolicy:
         The forward pass covers all rows up to the last one that is decoding, so that the cache is
         read in place; others among them write a token that their own next feed overwrites.
         """
-        span = 1 + max(sequence.row for sequence in sequences)
-        stop, most, rows = self.chat.stop_id, self.context - 1, self._used[:span]
+        rows = self._used[: 1 + max(sequence.row for sequence in sequences)]
+        stop = self.chat.stop_id
         ids = [row.feed[0] if len(row.feed) == 1 and not row.idle else stop for row in rows]
-        ids_B1 = torch.tensor(ids)[:, None]
-        starts_B = torch.tensor([min(row.length, most) for row in rows])
-        logits_BV = self._forward(slice(0, span), ids_B1, starts_B, torch.zeros_like(starts_B))
+        last_B = torch.zeros(len(rows), dtype=torch.long)
+        logits_BV = self._forward(rows, torch.tensor(ids)[:, None], last_B)
         for sequence in sequences:
             sequence.length += 1
             sequence.feed = []
         return self._draw(sequences, logits_BV[[sequence.row for sequence in sequences]])
 
     def _forward(
-        self,
-        rows: slice | torch.Tensor,
-        ids_BT: torch.Tensor,
-        starts_B: torch.Tensor,
-        last_B: torch.Tensor,
+        self, sequences: list[_Sequence], ids_BT: torch.Tensor, last_B: torch.Tensor
     ) -> torch.Tensor:
-        """Run the model on new tokens of some rows; return the logits at each row's last token."""
+        """Run the model on new tokens of these; return the logits at each one's last token."""
+        starts_B, bases_B, rows_B = torch.tensor(
+            [(sequence.length, sequence.base, sequence.row) for sequence in sequences]
+        ).unbind(dim=1)
+        positions_BT = starts_B[:, None] + torch.arange(ids_BT.shape[1])
+        positions_BT = positions_BT.clamp(max=self.context - 1)
+        columns_BT = positions_BT - bases_B[:, None]
+        columns = self._cache.reserve(int(columns_BT.max()) + 1)
+        mask_BTC = torch.arange(columns) <= columns_BT[:, :, None]
+        together = torch.equal(rows_B, torch.arange(len(rows_B)))  # what is read is one piece then
+        rows = slice(0, len(rows_B)) if together else rows_B.to(self.model.device)
+        cache, more = self._cache.at(rows, columns_BT.to(self.model.device), columns), {}
+        if self._prompts is not None:
+            shared = self._prompts.shared([sequence.slot for sequence in sequences])
+            seen_BTP = shared.seen_BP().cpu()[:, None].expand(-1, ids_BT.shape[1], -1)
+            mask_BTC, more = torch.cat([seen_BTP, mask_BTC], dim=2), {"shared": shared}
+        return self._through(ids_BT, positions_BT, mask_BTC, last_B, cache, **more)
+
+    def _through(
+        self,
+        ids_BT: torch.Tensor,
+        positions_BT: torch.Tensor,
+        mask_BTC: torch.Tensor,
+        last_B: torch.Tensor,
+        cache: Rows,
+        **more: Shared,
+    ) -> torch.Tensor:
         device = self.model.device
-        width = ids_BT.shape[1]
-        positions_BT = (starts_B[:, None] + torch.arange(width)).clamp(max=self.context - 1)
-        columns = self._cache.reserve(int(positions_BT.max()) + 1)
-        mask_BTC = torch.arange(columns) <= positions_BT[:, :, None]
-        rows = rows if isinstance(rows, slice) else rows.to(device)
         hidden_BTD = self.model.get_decoder()(
             input_ids=ids_BT.to(device),
-            attention_mask=additive(mask_BTC, self.model.dtype)[:, None].to(device),
+            attention_mask=additive(mask_BTC.to(device), self.model.dtype)[:, None],
             position_ids=positions_BT.to(device),
-            past_key_values=self._cache.at(rows, positions_BT.to(device), columns),
+            past_key_values=cache,
             use_cache=True,
+            **more,
         ).last_hidden_state
         hidden_BD = hidden_BTD[torch.arange(len(last_B)), last_B]
         logits: torch.Tensor = self.model.get_output_embeddings()(hidden_BD)
         return logits
+
+    def _attention(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._prompts is None else one_token_a_row(self.model)
 
     def _draw(
         self, sequences: list[_Sequence], logits_BV: torch.Tensor

@@ -71,3 +71,15 @@ def test_a_row_is_copied_up_to_any_length(model, cache, length):
     for row in (1, 3):
         assert torch.equal(found[row, :, :kept], new[0, :, :kept])
     assert not found[2, :, :kept].any()
+
+
+def test_the_store_grows_by_rows_and_columns(model):
+    cache = Rows(model, 0, 100)
+    assert cache.rows == 0
+    columns, new = cache.reserve(5, rows=2), numbers(model, 2, 5)
+    cache.at(torch.tensor([0, 1]), torch.arange(5).repeat(2, 1), columns).update(new, new, 0)
+    assert cache.rows == 2 and cache.reserve(3, rows=1) == 32 and cache.rows == 2
+    assert cache.reserve(3, rows=3) == 32 and cache.keys[0].shape[::2] == (3, 32)
+    assert cache.reserve(40, rows=3) == 64 and cache.keys[0].shape[::2] == (3, 64)
+    assert torch.equal(cache.values[0][:2, :, :5], new) and not cache.values[0][2].any()
+    assert cache.reserve(1) == 32 and cache.keys[0].shape[2] == 64
