@@ -5,6 +5,7 @@ import pytest
 import torch
 from policy_play import first_turns, observation, play, prompt, sampled, until
 from rollout_records import attempt, step
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from agents.batch import token_rows
 from agents.chat import Chat
@@ -35,6 +36,20 @@ def test_recorded_log_probabilities_are_those_of_the_assembled_rows(model, chat)
         logprobs_BT, _ = token_logprobs(model, rows.token_ids_BT, rows.mask_BT, temperature=0.7)
     assert rows.mask_BT.sum(dim=1).min() > 9  # more than one turn each
     torch.testing.assert_close(rows.behaviour_BT, logprobs_BT, atol=1e-4, rtol=0)
+
+
+def test_a_model_with_another_attention_keeps_it(model, chat):
+    """Gemma 2 caps its scores, which neither fused attention nor products of ours do."""
+    config = AutoConfig.for_model(
+        "gemma2", vocab_size=model.config.vocab_size, hidden_size=32, intermediate_size=64,
+        num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
+        initializer_range=0.5, attn_logit_softcapping=0.5, eos_token_id=chat.stop_id,
+        pad_token_id=chat.stop_id, bos_token_id=None,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    capped = AutoModelForCausalLM.from_config(config).eval()
+    test_recorded_log_probabilities_are_those_of_the_assembled_rows(capped, chat)
+    assert capped.config._attn_implementation == "eager"
 
 
 def test_the_schedule_does_not_change_the_draws(model, chat):
