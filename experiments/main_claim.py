@@ -5,8 +5,9 @@
 
 From the rows of ``experiments/results/benchmark_credit/lm/language_model.jsonl``, which
 ``experiments/benchmark_credit.py --tier lm --config experiments/configs/language_model.toml``
-makes. Means over seeds with 95 % intervals of Student's t; comparisons are paired by seed. Needs
-the extra ``bench``.
+makes. Means over warm starts, of the runs that begin from each, with 95 % intervals of Student's t;
+comparisons are paired by warm start, as runs that share one are not independent. Needs the extra
+``bench``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from experiments.credit_benchmark.lm_tier import FULL
 from experiments.credit_benchmark.page import read_rows
 from experiments.record import write_atomically
 
@@ -45,14 +47,16 @@ LABELS = {"finestep": "FineStep", "grpo": "GRPO", "gigpo": "GiGPO"}
 
 
 def measured(rows: Sequence[Row], when: str, name: str) -> Numbers:
-    """One number per seed, in the order of the seeds."""
-    ordered = sorted(rows, key=lambda row: int(row["seed"]))
-    found = [row[when]["grades"].get(name, row[when].get(name)) for row in ordered]
-    return np.array(found, dtype=np.float64)
+    """One number per warm start: the mean of the runs that begin from it."""
+    found: dict[int, list[float]] = {}
+    for row in rows:
+        value = row[when]["grades"].get(name, row[when].get(name))
+        found.setdefault(int(row["seed"]) % FULL.starts, []).append(value)
+    return np.array([np.mean(found[start]) for start in sorted(found)])
 
 
 def with_interval(values: Numbers, sign: str = "") -> str:
-    """The mean and its 95 % interval by Student's t; no interval for a single seed."""
+    """The mean and its 95 % interval by Student's t; no interval for a single value."""
     mean = float(values.mean())
     if len(values) < 2:
         return f"{mean:{sign}.3f}"
@@ -64,7 +68,10 @@ def table(rows: Sequence[Row]) -> str:
     """The warm starts and all variants; then what the main claims come to."""
     names = dict.fromkeys(row["variant"] for row in rows)
     runs = {name: [row for row in rows if row["variant"] == name] for name in names}
-    heads = [f"{LABELS.get(name, name)} (rate {of[0]['rate']:g})" for name, of in runs.items()]
+    heads = [
+        f"{LABELS.get(name, name)} (rate {found[0]['rate']:g}, {len(found)} runs)"
+        for name, found in runs.items()
+    ]
     lines = [f"| | warm start | {' | '.join(heads)} |", "|---" * (2 + len(heads)) + "|"]
     for name, label in MEASURES.items():
         cells = [with_interval(measured(runs["finestep"], "before", name))]

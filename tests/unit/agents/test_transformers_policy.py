@@ -210,6 +210,16 @@ def test_the_last_row_moves_to_the_place_of_an_episode_that_ended(model, chat):
     assert model.config._attn_implementation == before
 
 
+def test_the_place_of_a_prompt_is_used_again(model, chat):
+    policy = make(model, chat, rows=4, new=2)
+    for number in range(5):
+        handles = policy.open(prompt(number), [1, 2])
+        until(policy, 2)
+        for handle in handles:
+            policy.close(handle)
+    assert policy._prompts.store.rows == 1
+
+
 def test_completions_carry_the_version_of_the_weights(model, chat):
     policy = make(model, chat, new=1)
     policy.version = 7
