@@ -210,6 +210,28 @@ def test_the_last_row_moves_to_the_place_of_an_episode_that_ended(model, chat):
     assert model.config._attn_implementation == before
 
 
+def test_rows_out_of_order_find_their_own_tokens(model, chat):
+    """Of four episodes the first ends and the last moves to its row; another is opened behind."""
+    policy = make(model, chat, rows=8, new=4)
+    first, *others = policy.open(prompt(2), [1, 2, 3])
+    until(policy, 3)
+    policy.close(first)
+    (late,) = policy.open(prompt(3), [4])
+    until(policy, 1)
+    assert [policy._sequences[handle].row for handle in (*others, late)] == [1, 0, 2]
+    for handle in (*others, late):
+        policy.extend(handle, observation(handle, 1))
+    found = dict(until(policy, 3))
+    for number, seed, handle in ((2, 2, others[0]), (2, 3, others[1]), (3, 4, late)):
+        alone = make(model, chat, rows=8, new=4)
+        (own,) = alone.open(prompt(number), [seed])
+        until(alone, 1)
+        alone.extend(own, observation(handle, 1))
+        ((_, completion),) = until(alone, 1)
+        assert completion.token_ids == found[handle].token_ids
+        assert completion.logprobs == pytest.approx(found[handle].logprobs, abs=1e-4)
+
+
 def test_the_place_of_a_prompt_is_used_again(model, chat):
     policy = make(model, chat, rows=4, new=2)
     for number in range(5):
