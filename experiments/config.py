@@ -97,7 +97,7 @@ class Config:
     device: str = option("", "cpu or cuda; default: cuda where there is one")
     rows: int = option(128, "episodes in flight; each reserves keys and values of a whole context")
     sampler: str = option("transformers", "engine of sampling, in SAMPLERS; vllm is an extra")
-    overlap: bool = option(False, "sample while statements run; draws then depend on the clock")
+    overlap: str = option("auto", "sample while statements run: on, off, or auto (with a GPU)")
     sampler_dtype: str = option("auto", "sample in fp32 or bf16; auto: as the weights are")
 
     hidden: int = option(128, "width of the model")
@@ -232,8 +232,18 @@ class Config:
             raise ValueError(f"warm_steps: no script demonstrates {self.protocol}; expected 0")
         if self.rows < max(self.group_size, self.eval_samples):
             raise ValueError(f"rows must be at least group_size and eval_samples, got {self.rows}")
+        if self.overlap not in ("auto", "on", "off"):
+            raise ValueError(f"overlap: expected auto, on or off, got {self.overlap!r}")
         if self.kl < 0 or self.rate_warmup < 0 or self.token_budget < 1:
             raise ValueError("expected kl >= 0, rate_warmup >= 0 and token_budget >= 1")
+
+    def overlaps(self, device: torch.device) -> bool:
+        """Whether rollouts go on sampling while statements run.
+
+        What is sampled depends on the clock then, by rounding. By itself on a GPU alone: on a CPU a
+        run can be repeated, and resumed, to the same numbers.
+        """
+        return device.type == "cuda" if self.overlap == "auto" else self.overlap == "on"
 
     @property
     def adapter(self) -> Lora | None:

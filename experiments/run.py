@@ -149,7 +149,8 @@ class Run:
     def _collector(self) -> Collector:
         tasks, flags = load_split(self.config, 0), self.config
         make = partial(make_env, flags, tasks)
-        return Collector(make, self.chat, rows=flags.rows, overlap=flags.overlap)
+        overlap = flags.overlaps(self.model.device)
+        return Collector(make, self.chat, rows=flags.rows, overlap=overlap)
 
     def _fitting(self, env: Text2SQLEnv, tasks: Sequence[Task]) -> tuple[str, ...]:
         room = self.config.context - self.config.max_new_tokens
