@@ -141,8 +141,9 @@ to these tasks; none refutes a paper. Several formulas are reconstructions; the 
 `finestep_values`, which adds a term of ours to the reconstruction: a look at stored values.
 
 The difference is that of the first variant over the second, run by run: runs of a seed share warm
-start, tasks and episodes. Given are its interquartile mean over seeds and a 95 % interval
-(bootstrap over seeds). *holds*: the interval lies on the claimed side of 0; *does not*: on the
+start, tasks and episodes. In the tier *lm* two seeds begin from each of five warm starts, and
+count as two. Given are its interquartile mean over seeds and a 95 % interval (bootstrap over
+seeds). *holds*: the interval lies on the claimed side of 0; *does not*: on the
 other; *undecided*: it holds 0. For claims that two are the same: *holds* where the interval lies
 within {MARGIN} around 0, *does not* where it lies outside. With {{count}} comparisons and no
 correction for their number, one or two intervals can be expected to miss by chance.
