@@ -7,6 +7,8 @@ head or state.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -61,7 +63,7 @@ def packs(model: nn.Module) -> bool:
         return False
     layers = (getattr(module, "gradient_checkpointing", False) for module in model.modules())
     again = model.training and torch.is_grad_enabled() and any(layers)
-    return not again or _attention(model) == NAME
+    return not again or cast(PreTrainedModel, model).config._attn_implementation == NAME
 
 
 def pack(token_ids_BT: Tensor, wanted_BT: Tensor, group_B: Tensor) -> Packing:
@@ -116,9 +118,7 @@ def wanted_states(
     They and their gradient are those of whole rows, up to the order of sums.
     """
     packing, device = pack(token_ids_BT, wanted_BT, group_B), model.device
-    before = _attention(model)
-    model.config._attn_implementation = NAME
-    try:
+    with attending(model, NAME):
         hidden_1ND = model.get_decoder()(
             input_ids=packing.token_ids_N[None].to(device),
             position_ids=packing.position_ids_N[None].to(device),
@@ -126,8 +126,6 @@ def wanted_states(
             use_cache=False,
             packing=packing,
         ).last_hidden_state
-    finally:
-        model.config._attn_implementation = before
     return cast(Tensor, hidden_1ND[0, packing.place_W.to(device)])
 
 
@@ -196,8 +194,15 @@ def _sees(tokens: int, width: int, device: torch.device) -> Tensor:
     return torch.ones(tokens, width, dtype=torch.bool, device=device).tril(width - tokens)
 
 
-def _attention(model: PreTrainedModel) -> str:
-    return str(model.config._attn_implementation)
+@contextmanager
+def attending(model: PreTrainedModel, name: str) -> Iterator[None]:
+    """Let a model attend by the implementation of this name for the block."""
+    before = model.config._attn_implementation
+    model.config._attn_implementation = name
+    try:
+        yield
+    finally:
+        model.config._attn_implementation = before
 
 
 AttentionInterface.register(NAME, attend)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -61,28 +63,25 @@ class Penalty:
 
 def frozen(model: PreTrainedModel) -> Reference:
     """A model of its own as the reference; it is switched to evaluation and never trained."""
-    return _of(model.eval().requires_grad_(False))
+    return partial(_logprobs, model.eval().requires_grad_(False))
 
 
 def adapter_off(model: PreTrainedModel) -> Reference:
     """The weights under the adapter of a model: a reference that costs no memory."""
 
-    below = _of(model)
-
-    def reference(
-        ids_BT: Tensor, mask_BT: Tensor, temperature: float, group_B: Tensor | None = None
-    ) -> Tensor:
+    def reference(*rows: Any) -> Tensor:
         with without_adapter(model):
-            return below(ids_BT, mask_BT, temperature, group_B)
+            return _logprobs(model, *rows)
 
     return reference
 
 
-def _of(model: PreTrainedModel) -> Reference:
-    def reference(
-        ids_BT: Tensor, mask_BT: Tensor, temperature: float, group_B: Tensor | None = None
-    ) -> Tensor:
-        with torch.no_grad():
-            return token_logprobs(model, ids_BT, mask_BT, temperature, group_B)[0]
-
-    return reference
+def _logprobs(
+    model: PreTrainedModel,
+    ids_BT: Tensor,
+    mask_BT: Tensor,
+    temperature: float,
+    group_B: Tensor | None = None,
+) -> Tensor:
+    with torch.no_grad():
+        return token_logprobs(model, ids_BT, mask_BT, temperature, group_B)[0]

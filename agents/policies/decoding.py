@@ -8,13 +8,13 @@ group once for every row of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import torch
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from agents.packing import attending
 from agents.policies.prompts import Shared
 
 _NAME = "one_token_a_row"
@@ -27,15 +27,9 @@ def additive(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     )
 
 
-@contextmanager
-def one_token_a_row(model: PreTrainedModel) -> Iterator[None]:
+def one_token_a_row(model: PreTrainedModel) -> AbstractContextManager[None]:
     """Let a model `attend` for the block."""
-    before = model.config._attn_implementation
-    model.config._attn_implementation = _NAME
-    try:
-        yield
-    finally:
-        model.config._attn_implementation = before
+    return attending(model, _NAME)
 
 
 def attend(
