@@ -23,7 +23,7 @@ from agents.presets import PRESETS
 from agents.pretrained import Lora
 from agents.trainer import Optimization
 from agents.warmstart import Imitation
-from experiments.flags import option
+from experiments.flags import one_of, option
 from experiments.methods import check_needs, of_preset, read_options
 from text2sql_gym.datasets import DATASETS
 from text2sql_gym.protocols import PROTOCOLS
@@ -200,8 +200,7 @@ class Config:
         proposals = self.propose > 0 or "propose_schema" in PROTOCOLS[self.protocol]().tools
         check_needs(self.estimator, needs, self.group_size, proposals=proposals)
         lookup(MODES, self.schema_mode, "schema score")
-        if self.unit not in ("turn", "token"):
-            raise ValueError(f"unit: expected turn or token, got {self.unit!r}")
+        one_of("unit", self.unit, "turn", "token")
         by_time = getattr(estimator, "granularity", "") == "step" and needs <= {"outcome", "values"}
         if self.unit == "token" and not by_time:
             raise ValueError(f"unit: {self.estimator} does not count time in tokens")
@@ -212,9 +211,7 @@ class Config:
     @property
     def fitting(self) -> Fitting:
         """How the models of learned signals are trained."""
-        return Fitting(
-            learning_rate=self.signal_rate, steps=self.signal_steps, seed=self.seed
-        )
+        return Fitting(learning_rate=self.signal_rate, steps=self.signal_steps, seed=self.seed)
 
     def _check_model(self) -> None:
         """Raises ValueError or `UnknownName` for what does not go together."""
@@ -232,17 +229,12 @@ class Config:
             raise ValueError(f"warm_steps: no script demonstrates {self.protocol}; expected 0")
         if self.rows < max(self.group_size, self.eval_samples):
             raise ValueError(f"rows must be at least group_size and eval_samples, got {self.rows}")
-        if self.overlap not in ("auto", "on", "off"):
-            raise ValueError(f"overlap: expected auto, on or off, got {self.overlap!r}")
+        one_of("overlap", self.overlap, "auto", "on", "off")
         if self.kl < 0 or self.rate_warmup < 0 or self.token_budget < 1:
             raise ValueError("expected kl >= 0, rate_warmup >= 0 and token_budget >= 1")
 
     def overlaps(self, device: torch.device) -> bool:
-        """Whether rollouts go on sampling while statements run.
-
-        What is sampled depends on the clock then, by rounding. By itself on a GPU alone: on a CPU a
-        run can be repeated, and resumed, to the same numbers.
-        """
+        """Whether rollouts sample while statements run; by itself not on a CPU, to repeat runs."""
         return device.type == "cuda" if self.overlap == "auto" else self.overlap == "on"
 
     @property

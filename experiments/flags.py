@@ -19,6 +19,13 @@ def option(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
 
+def one_of(name: str, value: str, *known: str) -> None:
+    """Raise ValueError, with what was expected, for a value that is not known."""
+    if value not in known:
+        expected = f"{', '.join(known[:-1])} or {known[-1]}"
+        raise ValueError(f"{name}: expected {expected}, got {value!r}")
+
+
 def parse(config: type[T], argv: Sequence[str] | None = None, **defaults: Any) -> T:
     """Build a config from flags; `defaults` replace the defaults of its fields.
 

@@ -25,6 +25,7 @@ def test_every_estimator_trains_a_language_model_where_schemas_are_proposed(name
         ({"propose": 1.5}, "propose: expected a share"),
         ({"estimator": "tree_grpo", "group_size": 7}, "tree_grpo branch in pairs; expected even"),
         ({"overlap": "yes"}, "overlap: expected auto, on or off, got 'yes'"),
+        ({"unit": "word"}, "unit: expected turn or token, got 'word'"),
         ({"schema_mode": "total"}, "no schema score named 'total'. Did you mean 'total_match'"),
     ],
 )
