@@ -24,7 +24,7 @@ from text2sql_gym.protocols.finestep import FineStep
 from text2sql_gym.rewards.base import RewardScheme
 from text2sql_gym.types import Task, ToolCall, Transition
 
-SIZES = {"3M": (256, 4), "15M": (512, 4), "60M": (768, 8)}
+SIZES = {"1M": (128, 4), "3M": (256, 4), "15M": (512, 4), "60M": (768, 8)}
 """Width and layers; 64 dimensions a head, three times the width in the feed-forward layers."""
 
 _VOCABULARY = 2_500
