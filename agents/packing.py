@@ -1,8 +1,7 @@
 """Rows run through a model as one sequence without padding; what rows begin with runs once.
 
 Shape suffixes: B rows, T tokens of a padded row, N tokens of the sequence, W positions whose
-states are wanted, H heads, K heads of keys, S tokens of a piece, C tokens that it sees, D size of a
-head or state.
+states are wanted, R rows of a group, D size of a state.
 """
 
 from __future__ import annotations
@@ -14,13 +13,9 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers import PreTrainedModel
 
-NAME = "by_pieces"
-"""of `attend`, among the implementations of attention of transformers"""
+from agents.attention import NAME, Pieces, side_by_side
 
 PLAIN = ("granite", "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3", "qwen3_moe", "smollm3")
 """types of models whose attention is softmax over all earlier tokens, and nothing else"""
@@ -31,15 +26,13 @@ class Packing:
     """Rows laid out one after another, after what the rows of their group begin with.
 
     token_ids_N, position_ids_N   the sequence; a position counts from the start of its row
-    sizes                         tokens of each piece: a beginning, or the rest of a row
-    before                        for each piece the beginning that it sees besides itself, or -1
+    pieces                        the beginnings and the rests of rows, as they attend
     place_W                       where the wanted states are, row after row
     """
 
     token_ids_N: Tensor
     position_ids_N: Tensor
-    sizes: tuple[int, ...]
-    before: tuple[int, ...]
+    pieces: tuple[Pieces, ...]
     place_W: Tensor
 
 
@@ -96,9 +89,8 @@ def pack(token_ids_BT: Tensor, wanted_BT: Tensor, group_B: Tensor) -> Packing:
         for row in rows:
             at = add(row, common, ends[row], beginning)
             place_BT[row, common : ends[row]] = torch.arange(at, at + sizes[-1])
-    return Packing(
-        torch.cat(ids), torch.cat(positions), tuple(sizes), tuple(before), place_BT[wanted_BT]
-    )
+    pieces = side_by_side(sizes, before)
+    return Packing(torch.cat(ids), torch.cat(positions), pieces, place_BT[wanted_BT])
 
 
 def _common(token_ids_RT: Tensor, wanted_RT: Tensor) -> int:
@@ -124,74 +116,9 @@ def wanted_states(
             position_ids=packing.position_ids_N[None].to(device),
             attention_mask=torch.zeros(1, 1, 1, 1, device=device),  # else one of (N, N) is made
             use_cache=False,
-            packing=packing,
+            pieces=packing.pieces,
         ).last_hidden_state
     return cast(Tensor, hidden_1ND[0, packing.place_W.to(device)])
-
-
-def attend(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    mask: Tensor | None,
-    scaling: float | None = None,
-    packing: Packing | None = None,
-    **options: object,
-) -> tuple[Tensor, Tensor | None]:
-    """Attention by the interface of transformers; without a packing, PyTorch's.
-
-    query (1, H, N, D); keys and values (1, K, N, D). Returns (1, N, H, D).
-    """
-    if packing is None:
-        found: tuple[Tensor, None] = sdpa_attention_forward(
-            module, query, key, value, mask, scaling=scaling, **options
-        )
-        return found
-    kind = query.device.type
-    mixed = torch.is_autocast_enabled(kind)
-    dtype = torch.get_autocast_dtype(kind) if mixed else query.dtype
-    look = _by_products if kind == "cpu" else _fused
-    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-    with torch.autocast(kind, enabled=False):
-        queries, keys, values = (
-            torch.split(part[0].to(dtype), list(packing.sizes), dim=1)
-            for part in (query * scaling, key, value)
-        )
-        pieces = []
-        for own, beginning in enumerate(packing.before):
-            seen, worth = keys[own], values[own]
-            if beginning >= 0:
-                seen = torch.cat([keys[beginning], seen], dim=1)
-                worth = torch.cat([values[beginning], worth], dim=1)
-            pieces.append(look(queries[own], seen, worth).transpose(0, 1))
-        return torch.cat(pieces)[None], None
-
-
-def _by_products(query_HSD: Tensor, key_KCD: Tensor, value_KCD: Tensor) -> Tensor:
-    """Attention of the last S of C tokens to all before each, with scores as they are: (H, S, D).
-
-    For a CPU, where the backward pass of PyTorch's fused attention is several times slower in bf16.
-    """
-    heads, tokens, size = query_HSD.shape
-    shared, width = key_KCD.shape[:2]
-    queries = query_HSD.reshape(shared, heads // shared * tokens, size)
-    scores = torch.bmm(queries, key_KCD.transpose(1, 2)).view(shared, -1, tokens, width)
-    later_SC = ~_sees(tokens, width, query_HSD.device)
-    chances = scores.masked_fill_(later_SC, torch.finfo(scores.dtype).min).softmax(dim=-1)
-    return torch.bmm(chances.view(shared, -1, width), value_KCD).view(heads, tokens, size)
-
-
-def _fused(query_HSD: Tensor, key_KCD: Tensor, value_KCD: Tensor) -> Tensor:
-    """The same by PyTorch's fused attention, which holds no scores."""
-    sees_SC = _sees(query_HSD.shape[1], key_KCD.shape[1], query_HSD.device)
-    query, key, value = query_HSD[None], key_KCD[None], value_KCD[None]
-    return scaled_dot_product_attention(query, key, value, sees_SC, scale=1.0, enable_gqa=True)[0]
-
-
-def _sees(tokens: int, width: int, device: torch.device) -> Tensor:
-    """Which of all tokens each of the last ones sees: itself and those before it."""
-    return torch.ones(tokens, width, dtype=torch.bool, device=device).tril(width - tokens)
 
 
 @contextmanager
@@ -203,7 +130,3 @@ def attending(model: PreTrainedModel, name: str) -> Iterator[None]:
         yield
     finally:
         model.config._attn_implementation = before
-
-
-AttentionInterface.register(NAME, attend)
-AttentionMaskInterface.register(NAME, sdpa_mask)

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from agents import packing
+from agents.attention import NAME
+from agents.packing import is_plain
 
 PRECISIONS = ("auto", "fp32", "bf16")
 
@@ -35,8 +36,8 @@ def training(model: nn.Module, precision: str = "auto") -> Iterator[None]:
     """Train mode, mixed precision, and the attention that rows are trained with, for the block.
 
     Weights, optimiser state and log-softmax stay in the model's own dtype. Models whose rows are
-    packed attend as `agents.packing` says. Others have eager attention on a CPU: the backward pass
-    of PyTorch's fused attention is several times slower there in bf16.
+    packed attend as `agents.attention` says. Others have eager attention on a CPU: the backward
+    pass of PyTorch's fused attention is several times slower there in bf16.
     """
     first = next(model.parameters())
     kind = first.device.type
@@ -46,7 +47,7 @@ def training(model: nn.Module, precision: str = "auto") -> Iterator[None]:
     try:
         # the cache would keep the weights of the first step for the whole block
         with (
-            _attention(model, packing.NAME if packing.is_plain(model) else plain),
+            _attention(model, NAME if is_plain(model) else plain),
             torch.autocast(kind, torch.bfloat16, enabled=mixed, cache_enabled=False),
         ):
             yield

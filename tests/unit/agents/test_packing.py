@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rollout_records import attempt, group, step
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from agents import packing, precision
+from agents import precision
 from agents.batch import assemble
 from agents.credit import Track
 from agents.likelihood import token_logprobs
@@ -111,10 +111,15 @@ def packed(batch):
     return pack(batch.token_ids_BT[:, :-1], batch.mask_BT[:, 1:] > 0, batch.group_B)
 
 
+def spans(packing):
+    """The sizes of pieces, as they lie, each with that of the beginning that it sees."""
+    placed = [(*span, some.shared) for some in packing.pieces for span in some.spans]
+    return [(end - start, shared) for start, end, shared in sorted(placed)]
+
+
 def test_pieces_by_hand():
     found = packed(two_groups())
-    assert found.sizes == (4, 3, 5, 2, 2, 2, 1)
-    assert found.before == (-1, 0, 0, 0, -1, 4, 4)
+    assert spans(found) == [(4, 0), (3, 4), (5, 4), (2, 4), (2, 0), (2, 2), (1, 2)]
     assert found.token_ids_N.tolist() == [
         20, 21, 22, 23, 24, 50, 51, 24, 60, 70, 71, 61, 24, 50, 30, 31, 32, 80, 32,
     ]  # fmt: skip
@@ -126,28 +131,19 @@ def test_pieces_by_hand():
 
 def test_prompts_that_differ_share_what_they_have_in_common():
     other = group(attempt(step([20, 21, 9, 9], [1])), attempt(step([20, 21, 8, 8], [1])))
-    assert packed(batch_of(other)).sizes == (2, 2, 2)
+    assert spans(packed(batch_of(other))) == [(2, 0), (2, 2), (2, 2)]
     apart = group(attempt(step([20, 21, 9], [1])), attempt(step([30, 21, 9], [1])))
-    assert packed(batch_of(apart)).sizes == (3, 3)
+    assert spans(packed(batch_of(apart))) == [(3, 0), (3, 0)]
     alone = group(attempt(step([20, 21, 9], [1])))
-    assert packed(batch_of(alone)).sizes == (3,)
+    assert spans(packed(batch_of(alone))) == [(3, 0)]
 
 
 def test_rows_without_anything_sampled_are_left_out(model):
     silent = two_groups(group(attempt(step([9, 8, 7], [])), attempt(step([9, 8, 7], [6]))))
-    assert packed(silent).sizes == (4, 3, 5, 2, 2, 2, 1, 3)
+    assert [size for size, _ in spans(packed(silent))] == [4, 3, 5, 2, 2, 2, 1, 3]
     nothing = torch.zeros_like(silent.mask_BT)
     found_BT, _ = token_logprobs(model, silent.token_ids_BT, nothing, 1.0, silent.group_B)
     assert not found_BT.any()
-
-
-def test_attention_by_products_is_the_fused_one():
-    draw = torch.Generator().manual_seed(0)
-    for heads, shared, tokens, width in ((4, 2, 3, 7), (2, 2, 5, 5), (4, 1, 1, 1)):
-        query = torch.randn(heads, tokens, 8, generator=draw)
-        key, value = torch.randn(2, shared, width, 8, generator=draw)
-        one, other = packing._by_products(query, key, value), packing._fused(query, key, value)
-        torch.testing.assert_close(one, other)
 
 
 prompts = st.lists(st.integers(1, 99), min_size=1, max_size=9)

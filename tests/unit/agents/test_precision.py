@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from agents import precision
-from agents.packing import NAME
+from agents.attention import NAME
 
 
 def test_what_is_asked_for_is_what_one_gets():

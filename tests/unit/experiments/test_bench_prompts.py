@@ -19,7 +19,9 @@ def test_the_rows_of_a_group_begin_alike_and_differ_afterwards():
     assert (batch.mask_BT.sum(dim=1) == batch.lengths_B - 7).all()
 
 
-@pytest.mark.parametrize("wrong", [{"rounds": 0}, {"threads": 0}, {"token_budget": 0}, {"size": "7B"}])
+@pytest.mark.parametrize(
+    "wrong", [{"rounds": 0}, {"threads": 0}, {"token_budget": 0}, {"size": "7B"}]
+)
 def test_what_cannot_be_measured_is_refused(wrong):
     with pytest.raises((ValueError, LookupError)):
         Config(**wrong)
