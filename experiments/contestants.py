@@ -54,10 +54,18 @@ def contestant(setting: Setting, tasks: Sequence[Task]) -> ModelPlayer | TextPla
     text = _speaker(setting)
     if text is not None:
         return TextPlayer(_full(setting, tasks), text, setting.workers)
-    folder = Path(setting.policy)
-    if (folder / "config.json").is_file() and (folder / "checkpoints").is_dir():
-        return _of_run(setting, tasks, read_config(Config(resume=folder)))
+    run = run_of(setting.policy)
+    if run is not None:
+        return _of_run(setting, tasks, run)
     return _model(setting, setting.policy, _full(setting, tasks), _CONTEXT, _NEW_TOKENS)
+
+
+def run_of(policy: str) -> Config | None:
+    """The configuration of a training run, where its folder is what is named."""
+    folder = Path(policy)
+    if not ((folder / "config.json").is_file() and (folder / "checkpoints").is_dir()):
+        return None
+    return read_config(Config(resume=folder))
 
 
 def _speaker(setting: Setting) -> Begin | None:

@@ -1,6 +1,6 @@
 """Evaluate a policy on a dataset: execution match, soft F1, R-VES, calls, pass@k, majority vote.
 
-    python experiments/evaluate.py --policy runs/finestep                  # the run's last weights
+    python experiments/evaluate.py --policy runs/finestep   # a run's last weights, on its own tasks
     python experiments/evaluate.py --policy Qwen/Qwen3-4B --dataset bird --data-dir DIR/bird
     python experiments/evaluate.py --policy http://localhost:8000/v1 --model-name qwen3 ...
     python experiments/evaluate.py --policy script:analyst --split validation
@@ -29,13 +29,14 @@ from tqdm import tqdm
 
 from agents.policies.samplers import SAMPLERS
 from agents.policies.scripted import SCRIPTS
-from experiments.contestants import Setting, contestant
+from experiments.contestants import Setting, contestant, run_of
 from experiments.evaluation import Evaluation, Plan, attempt, judge
 from experiments.flags import option, parse
 from experiments.players import ModelPlayer, TextPlayer
 from experiments.predictions import WRITERS, gold_lines
 from experiments.record import machine, revision, write_atomically
 from experiments.tables import compare, describe
+from experiments.tasks import evaluated
 from experiments.transcripts import TranscriptFile
 from text2sql_gym.datasets import DATASETS, load_tasks
 from text2sql_gym.errors import Text2SQLError
@@ -60,7 +61,9 @@ class Config:
     output: Path = option(Path("runs/evaluation"), "folder of the results")
     against: Path | None = option(None, "folder of another evaluation to compare this one with")
 
-    dataset: str = option("synthetic", "a name in DATASETS")
+    dataset: str = option(
+        "", "a name in DATASETS; default: the tasks that a run was evaluated on, else synthetic"
+    )
     data_dir: Path | None = option(None, "folder of the dataset; not needed for synthetic")
     split: str = option("", "split of the dataset; default: validation, dev, or all of own")
     grades: str = option("", "difficulties, as in easy,medium; default: all")
@@ -86,7 +89,8 @@ class Config:
     workers: int = option(8, "endpoint and scripts: episodes at a time")
 
     def __post_init__(self) -> None:
-        lookup(DATASETS, self.dataset, "dataset")
+        if self.dataset:
+            lookup(DATASETS, self.dataset, "dataset")
         lookup(PROTOCOLS, self.protocol, "protocol")
         lookup(SAMPLERS, self.sampler, "sampler")
         if self.policy.startswith("script:") and self.protocol != "finestep":
@@ -144,13 +148,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def chosen(config: Config) -> tuple[Task, ...]:
     """The tasks to evaluate on. Raises `Text2SQLError` or ValueError when there are none."""
-    split = config.split or DEFAULT_SPLITS.get(config.dataset, "dev")
-    tasks = load_tasks(config.dataset, config.data_dir, split)
+    dataset = config.dataset or "synthetic"
+    split = config.split or DEFAULT_SPLITS.get(dataset, "dev")
+    run = None if config.dataset or config.data_dir or config.split else run_of(config.policy)
+    tasks = load_tasks(dataset, config.data_dir, split) if run is None else evaluated(run)
     grades = set(filter(None, config.grades.split(",")))
     kept = [task for task in tasks if not grades or task.difficulty in grades]
     if not kept:
         found = sorted({task.difficulty for task in tasks})
-        raise ValueError(f"--grades: no task of {split} is {config.grades}; there are {found}")
+        raise ValueError(f"--grades: no task is {config.grades}; there are {found}")
     return tuple(kept[: config.tasks or None])
 
 

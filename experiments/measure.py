@@ -9,11 +9,10 @@ from tqdm import tqdm
 
 from agents.credit import Credit
 from agents.types import Group
-from agents.warmstart import epochs
 from experiments.evaluation import Evaluation, Plan, attempt, judge
 from experiments.players import ModelPlayer
 from experiments.run import Run
-from experiments.tasks import load_split, make_env
+from experiments.tasks import evaluated, load_split, make_env
 from experiments.transcripts import GroupRecord, TranscriptFile
 
 _KEPT_GROUPS = 3
@@ -22,9 +21,7 @@ _KEPT_GROUPS = 3
 def evaluate(run: Run, name: str) -> Evaluation:
     """Evaluate the run's model as it is now; what a kill left of it is taken up."""
     config = run.config
-    tasks = load_split(config, 1)
-    order = epochs(len(tasks), config.seed, 0)
-    chosen = [tasks[next(order)] for _ in range(min(config.eval_tasks, len(tasks)))]
+    tasks, chosen = load_split(config, 1), evaluated(config)
     plan = Plan(config.eval_samples, config.temperature, config.seed)
     player = ModelPlayer(
         lambda: make_env(config, tasks),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from agents.warmstart import epochs
 from experiments.config import Config
 from text2sql_gym.datasets import load_tasks
 from text2sql_gym.env import Text2SQLEnv
@@ -49,6 +50,13 @@ def load_split(config: Config, which: int) -> tuple[Task, ...]:
         found = sorted({task.difficulty for task in tasks})
         raise SystemExit(f"--grades: no task of {split} is {config.grades}; there are {found}")
     return chosen
+
+
+def evaluated(config: Config) -> list[Task]:
+    """The tasks that a run is evaluated on: so many, drawn by its seed."""
+    tasks = load_split(config, 1)
+    order = epochs(len(tasks), config.seed, 0)
+    return [tasks[next(order)] for _ in range(min(config.eval_tasks, len(tasks)))]
 
 
 def _synthetic(config: Config, split: str) -> tuple[Task, ...]:

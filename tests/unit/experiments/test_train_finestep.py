@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from experiments import evaluate
 from experiments.alone import alone
 from experiments.train_finestep import main
 from experiments.transcripts import TranscriptFile
@@ -292,6 +293,20 @@ def test_a_database_of_ones_own_is_trained_and_evaluated_on(tmp_path, towns, cap
     assert evaluated and all(name.startswith("own/towns/") for name in evaluated)
     main(["--resume", str(folder)])
     assert (folder / "table.md").read_text() in capsys.readouterr().out
+
+
+def test_a_run_is_evaluated_again_on_its_own_tasks_unless_others_are_named(uninterrupted, tmp_path):
+    folder, _ = uninterrupted
+    chosen = json.loads((folder / "evaluation-after.json").read_text())["task_ids"]
+    flags = ["--policy", str(folder), "--rows", "8", "--output"]
+
+    def tasks_of(name, *more):
+        evaluate.main([*flags, str(tmp_path / name), *more])
+        return json.loads((tmp_path / name / "results.json").read_text())["task_ids"]
+
+    assert tasks_of("own") == chosen
+    other = tasks_of("other", "--dataset", "synthetic", "--tasks", "2")
+    assert len(other) == 2 and not set(other) & set(chosen)
 
 
 def test_broken_checkpoints_are_never_silently_begun_anew(tmp_path):
