@@ -152,6 +152,8 @@ def chosen(config: Config) -> tuple[Task, ...]:
     split = config.split or DEFAULT_SPLITS.get(dataset, "dev")
     run = None if config.dataset or config.data_dir or config.split else run_of(config.policy)
     tasks = load_tasks(dataset, config.data_dir, split) if run is None else evaluated(run)
+    if not tasks:
+        raise ValueError(f"{config.policy} was evaluated on no task; expected --dataset")
     grades = set(filter(None, config.grades.split(",")))
     kept = [task for task in tasks if not grades or task.difficulty in grades]
     if not kept:

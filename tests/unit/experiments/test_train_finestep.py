@@ -309,6 +309,14 @@ def test_a_run_is_evaluated_again_on_its_own_tasks_unless_others_are_named(unint
     assert len(other) == 2 and not set(other) & set(chosen)
 
 
+def test_a_run_that_was_evaluated_on_nothing_asks_for_a_dataset(tmp_path):
+    folder = tmp_path / "run"
+    none = ("--warm-steps", "0", "--updates", "0", "--eval-tasks", "0")
+    main([*FLAGS, *none, "--output", str(folder)])
+    with pytest.raises(SystemExit, match="was evaluated on no task; expected --dataset"):
+        evaluate.main(["--policy", str(folder), "--output", str(tmp_path / "evaluation")])
+
+
 def test_broken_checkpoints_are_never_silently_begun_anew(tmp_path):
     folder = tmp_path / "run"
     main([*FLAGS, "--warm-steps", "0", "--updates", "0", "--output", str(folder)])
