@@ -6,8 +6,6 @@ states are wanted, R rows of a group, D size of a state.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -15,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from agents.attention import NAME, Pieces, side_by_side
+from agents.attention import NAME, Pieces, attending, side_by_side
 
 PLAIN = ("granite", "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3", "qwen3_moe", "smollm3")
 """types of models whose attention is softmax over all earlier tokens, and nothing else"""
@@ -119,14 +117,3 @@ def wanted_states(
             pieces=packing.pieces,
         ).last_hidden_state
     return cast(Tensor, hidden_1ND[0, packing.place_W.to(device)])
-
-
-@contextmanager
-def attending(model: PreTrainedModel, name: str) -> Iterator[None]:
-    """Let a model attend by the implementation of this name for the block."""
-    before = model.config._attn_implementation
-    model.config._attn_implementation = name
-    try:
-        yield
-    finally:
-        model.config._attn_implementation = before

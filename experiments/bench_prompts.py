@@ -21,10 +21,10 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from agents import precision
-from agents.attention import NAME
+from agents.attention import NAME, attending
 from agents.batch import Batch
 from agents.likelihood import token_logprobs
-from agents.packing import attending, packs
+from agents.packing import packs
 from experiments.bench_paired import row
 from experiments.bench_workload import SIZES, WORKLOADS, save_model
 from experiments.flags import option, parse

@@ -151,14 +151,17 @@ def chosen(config: Config) -> tuple[Task, ...]:
     dataset = config.dataset or "synthetic"
     split = config.split or DEFAULT_SPLITS.get(dataset, "dev")
     run = None if config.dataset or config.data_dir or config.split else run_of(config.policy)
-    tasks = load_tasks(dataset, config.data_dir, split) if run is None else evaluated(run)
-    if not tasks:
-        raise ValueError(f"{config.policy} was evaluated on no task; expected --dataset")
+    if run is None:
+        origin, tasks = split, load_tasks(dataset, config.data_dir, split)
+    else:
+        origin, tasks = config.policy, evaluated(run)
+        if not tasks:
+            raise ValueError(f"{origin} was evaluated on no task; expected --dataset")
     grades = set(filter(None, config.grades.split(",")))
     kept = [task for task in tasks if not grades or task.difficulty in grades]
     if not kept:
         found = sorted({task.difficulty for task in tasks})
-        raise ValueError(f"--grades: no task is {config.grades}; there are {found}")
+        raise ValueError(f"--grades: no task of {origin} is {config.grades}; there are {found}")
     return tuple(kept[: config.tasks or None])
 
 

@@ -52,11 +52,11 @@ def load_split(config: Config, which: int) -> tuple[Task, ...]:
     return chosen
 
 
-def evaluated(config: Config) -> list[Task]:
+def evaluated(config: Config) -> tuple[Task, ...]:
     """The tasks that a run is evaluated on: so many, drawn by its seed."""
     tasks = load_split(config, 1)
     order = epochs(len(tasks), config.seed, 0)
-    return [tasks[next(order)] for _ in range(min(config.eval_tasks, len(tasks)))]
+    return tuple(tasks[next(order)] for _ in range(min(config.eval_tasks, len(tasks))))
 
 
 def _synthetic(config: Config, split: str) -> tuple[Task, ...]:

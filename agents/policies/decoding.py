@@ -14,7 +14,7 @@ import torch
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from agents.packing import attending
+from agents.attention import attending
 from agents.policies.prompts import Shared
 
 _NAME = "one_token_a_row"

@@ -81,7 +81,7 @@ def test_predictions_run_on_their_databases_to_the_gold_result(run, towns):
 def test_some_tasks_and_grades_can_be_picked(run):
     assert len(rows(run("script:gold", "--grades", "easy", "--tasks", 1))) == 1
     assert len(rows(run("script:gold", "--grades", "hard", folder="b"))) == 1
-    with pytest.raises(SystemExit, match=r"no task is odd; there are \['easy', 'hard'\]"):
+    with pytest.raises(SystemExit, match=r"no task of dev is odd; there are \['easy', 'hard'\]"):
         run("script:gold", "--grades", "odd", folder="c")
 
 
